@@ -1,0 +1,4 @@
+export default {
+  workerThreads: false,
+  timeout: "3m",
+};

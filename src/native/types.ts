@@ -1,0 +1,199 @@
+/**
+ * The whole boundary between TypeScript and the C++ addon. TypeScript decides (methods, schedule, batches, when to
+ * evaluate); C++ executes. No tensor class crosses: only numbers, typed arrays and plain records.
+ *
+ * Every method that does work is queued on the session's own native thread and returns a promise; calls run in the
+ * order in which they were made, so that a step can be submitted before the one ahead of it has finished. Typed
+ * arrays given to a call are copied before the call returns.
+ */
+
+export type Family = "bert";
+export type ComputeDtype = "float32" | "bfloat16";
+export type Activation = "gelu" | "gelu_tanh" | "relu";
+export type Problem = "classification" | "regression";
+
+/** The shape of an encoder with its head; everything that decides how many parameters there are and what they do. */
+export interface EncoderShape {
+  family: Family;
+  vocabularySize: number;
+  hiddenSize: number;
+  layers: number;
+  heads: number;
+  intermediateSize: number;
+  maxPositions: number;
+  segmentTypes: number;
+  layerNormEps: number;
+  activation: Activation;
+  /** Dropout on embeddings and on both outputs of a block, 0 <= p < 1. */
+  hiddenDropout: number;
+  /** Dropout on attention probabilities, 0 <= p < 1. */
+  attentionDropout: number;
+  /** Dropout before the classifier, 0 <= p < 1. */
+  classifierDropout: number;
+  /** Outputs of the classifier: number of labels, or 1 for regression. */
+  outputs: number;
+  /** Cross-entropy or mean squared error. */
+  problem: Problem;
+}
+
+export type ParameterRole = "embedding" | "attention" | "ffn" | "layerNorm" | "pooler" | "classifier";
+
+/** One named parameter. Names are the same in every family, such as "blocks.3.attention.query.weight". */
+export interface ParameterInfo {
+  name: string;
+  shape: number[];
+  role: ParameterRole;
+  kind: "weight" | "bias";
+  /** 0 .. layers - 1, counted from the embeddings; null outside the blocks. */
+  block: number | null;
+}
+
+export type Reset = "none" | "ones" | "zeros" | { normal: number; stream: "classifierInit" | "reinit" };
+
+/** What a training run does with one parameter (DESIGN: a method is a function from parameters to these). */
+export interface ParameterPlan {
+  /** Takes no part in the update or in the gradient norm. */
+  frozen: boolean;
+  /** Multiplies the scheduled learning rate. */
+  lrScale: number;
+  /** Decoupled decay coefficient, lambda >= 0. */
+  weightDecay: number;
+  /** Where decay pulls: towards zero, or towards the value at the start of fine-tuning. */
+  decayTowards: "zero" | "start";
+  /** p -= lr * lambda * d when true; p -= lambda * d when false (the paper's formula has no lr). */
+  decayScaledByLr: boolean;
+  /** Applied once, when the plan is set. */
+  reset: Reset;
+}
+
+/** Rows without padding, back to back. B rows, T tokens in all. */
+export interface PackedBatch {
+  /** [T] */
+  tokenIds: Int32Array;
+  /** [T] token types, all below `segmentTypes`. */
+  segmentIds: Int32Array;
+  /** [B + 1], from 0 to T, rising by at least 1. */
+  rowOffsets: Int32Array;
+  /** [B] row numbers in the data set: dropout depends on these, not on the place in the batch. */
+  rowNumbers: Int32Array;
+  /** [B] class indices (classification) or targets (regression); null where only outputs are wanted. */
+  labels: Int32Array | Float32Array | null;
+}
+
+export interface StepOptions {
+  /** The step's number, from 1: the time t of AdamW and the counter of every random stream. */
+  step: number;
+  /** Scheduled learning rate of this step before `lrScale`. */
+  learningRate: number;
+  betas: [number, number];
+  eps: number;
+  biasCorrection: boolean;
+  /** Global norm to clip to; 0 turns clipping off. */
+  maxGradNorm: number;
+  /** Keys the dropout stream, 0 .. 2^32 - 1. */
+  orderSeed: number;
+  /** Dropout as the shape says, or none. */
+  dropout: boolean;
+}
+
+export interface StepResult {
+  /** Mean loss over all rows of the step. */
+  loss: number;
+  /** Global gradient norm before clipping, over parameters that are not frozen. */
+  gradNorm: number;
+  /** False when loss or norm was not finite: then the update was skipped and nothing changed. */
+  finite: boolean;
+}
+
+export interface ForwardResult {
+  /** [B, outputs] row by row. */
+  logits: Float32Array;
+  /** Mean loss when the batch had labels, else null. */
+  loss: number | null;
+  /** [layers + 1, T, hiddenSize]: after the embeddings and after each block; only when asked for. */
+  hiddenStates: Float32Array | null;
+  /** [B, hiddenSize] the pooler's output; only when asked for. */
+  pooled: Float32Array | null;
+}
+
+export interface SessionOptions {
+  device: "cpu" | "cuda";
+  dtype: ComputeDtype;
+  /** Threads of the native side; fixed for the session's life. 0: as many as physical cores. */
+  threads: number;
+}
+
+/** Whole flat buffers of the arena, in parameter order: what a state file holds. */
+export type ArenaBuffer = "parameters" | "moment1" | "moment2" | "start";
+
+export interface NativeTensor {
+  dtype: "float32" | "float16" | "bfloat16";
+  /** Little-endian bytes, C order. */
+  data: Uint8Array;
+}
+
+export interface NativeSession {
+  /** In arena order; computed when the session is made. */
+  readonly parameters: ParameterInfo[];
+  /** The number of threads in use. */
+  readonly threads: number;
+  /** Copies values into named parameters, casting to float32. */
+  load(tensors: Record<string, NativeTensor>): Promise<void>;
+  /**
+   * Sets the plan, one entry per parameter in arena order: applies the resets from `initSeed`, clears both moments,
+   * and keeps the values as "start" when any entry decays towards it or `keepStart` is true.
+   */
+  setPlan(plan: ParameterPlan[], options: { initSeed: number; keepStart: boolean }): Promise<void>;
+  /** One optimizer step over the rows of all parts (gradient accumulation: the mean is over all rows). */
+  train(parts: PackedBatch[], options: StepOptions): Promise<StepResult>;
+  /** Forward without dropout. */
+  forward(batch: PackedBatch, options: { hiddenStates: boolean }): Promise<ForwardResult>;
+  /** Gradients of the mean loss without dropout, left in the arena for `readGradient`; the parameters do not move. */
+  gradients(batch: PackedBatch): Promise<{ loss: number; gradNorm: number }>;
+  /** Copies of single parameters or of their last gradients. */
+  readParameter(name: string): Promise<Float32Array>;
+  readGradient(name: string): Promise<Float32Array>;
+  /** Copies of whole arena buffers; "start" is empty when it is not kept. */
+  readBuffer(buffer: ArenaBuffer): Promise<Float32Array>;
+  writeBuffer(buffer: ArenaBuffer, values: Float32Array): Promise<void>;
+  /** Keeps a copy of all parameters under `slot` (the best checkpoint; the base image of a study), or puts it back. */
+  snapshot(slot: string): Promise<void>;
+  restore(slot: string): Promise<void>;
+  dropSnapshot(slot: string): Promise<void>;
+  readSnapshot(slot: string, name: string): Promise<Float32Array>;
+  /** L2 distance to the start by block: "embeddings", "blocks.0", ..., "pooler", "classifier". Needs "start". */
+  distances(): Promise<Record<string, number>>;
+  /** Highest resident memory of this process so far, in bytes. */
+  peakMemoryBytes(): number;
+  /** Calls that have not begun reject with ERR_ABORTED; the one at work is finished first. */
+  abort(): void;
+  /** Stops the thread and frees all memory; resolves when that is done. Every later call rejects with ERR_DISPOSED. */
+  dispose(): Promise<void>;
+}
+
+export interface NativeInfo {
+  /** Version of steadytune's addon, equal to package.json's. */
+  version: string;
+  /** libtorch that the addon was compiled against, such as "2.15.0". */
+  builtForTorch: string;
+  /** libtorch in this process. */
+  torch: string;
+  /** Instruction set that the CPU kernels run with. */
+  instructionSet: "default" | "avx2" | "avx512";
+  /** True when libtorch sees a CUDA device. */
+  cuda: boolean;
+  /** libtorch's own description of its build. */
+  torchConfig: string;
+}
+
+/** What the `.node` file exports. */
+export interface NativeAddon {
+  info(): NativeInfo;
+  createSession(shape: EncoderShape, options: SessionOptions): NativeSession;
+  /** The fused AdamW alone on one flat buffer, for `verify`: returns the values after each step. */
+  adamw(
+    values: Float32Array,
+    gradients: Float32Array[],
+    options: { learningRate: number; betas: [number, number]; eps: number; biasCorrection: boolean; weightDecay: number },
+  ): Promise<Float32Array[]>;
+}
