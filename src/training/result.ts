@@ -1,0 +1,55 @@
+import type { MetricName } from "../data/task.js";
+
+/** Metric name (accuracy, f1, matthews, spearman, pearson, loss) to value; which names depends on the problem. */
+export type Scores = Record<string, number>;
+
+/** One checkpoint, scored on both halves. */
+export interface CheckpointScores {
+  /** The step after which it stood, from 1. */
+  step: number;
+  validation: Scores;
+  test: Scores;
+  /** 95 % bootstrap interval over rows of the task's own metric, [low, high]; null where a half has no rows. */
+  intervals: { validation: [number, number] | null; test: [number, number] | null };
+}
+
+export interface Versions {
+  steadytune: string;
+  /** Raised whenever a change of the code changes the bits of a run. */
+  numerics: number;
+  node: string;
+  torch: string;
+  instructionSet: string;
+  threads: number;
+  device: "cpu" | "cuda";
+  dtype: "float32" | "bfloat16";
+}
+
+/** `result.json` of a run folder. */
+export interface RunResult {
+  task: string;
+  /** The task's own metric; `degenerate` and the intervals are about it. */
+  metric: MetricName;
+  /** The metric that chose the best checkpoint. */
+  selectedBy: string;
+  /** The best checkpoint on the validation rows; null when the run diverged before its first evaluation. */
+  best: CheckpointScores | null;
+  /** The checkpoint after the last step; null when the run diverged. */
+  last: CheckpointScores | null;
+  /** What always predicting the majority class (regression: the mean) scores on the task's own metric. */
+  majority: { validation: number; test: number };
+  rows: { train: number; validation: number; test: number };
+  seeds: { seed: number; initSeed: number; orderSeed: number };
+  /** The best checkpoint is no better on the validation rows than always predicting the majority class. */
+  degenerate: boolean;
+  diverged: boolean;
+  /** The first step whose loss or gradient was not finite, from 1; null for a run that did not diverge. */
+  divergedAt: number | null;
+  /** Work that stands in the result; time lost by kills is not in it. */
+  seconds: { total: number; train: number; evaluate: number };
+  steps: number;
+  /** Tokens trained on, padding never included. */
+  tokens: number;
+  peakMemoryBytes: number;
+  versions: Versions;
+}
