@@ -3,8 +3,9 @@
  * evaluate); C++ executes. No tensor class crosses: only numbers, typed arrays and plain records.
  *
  * Every method that does work is queued on the session's own native thread and returns a promise; calls run in the
- * order in which they were made, so that a step can be submitted before the one ahead of it has finished. Typed
- * arrays given to a call are copied before the call returns.
+ * order in which they were made, so that a step can be submitted before the one ahead of it has finished. Batches are
+ * copied before the call returns; the large arrays of `load` and `writeBuffer` are read in place and must not change
+ * until the promise settles.
  */
 
 export type Family = "bert";
@@ -149,7 +150,7 @@ export interface NativeSession {
   /** Forward without dropout. */
   forward(batch: PackedBatch, options: { hiddenStates: boolean }): Promise<ForwardResult>;
   /** Gradients of the mean loss without dropout, left in the arena for `readGradient`; the parameters do not move. */
-  gradients(batch: PackedBatch): Promise<{ loss: number; gradNorm: number }>;
+  gradients(batch: PackedBatch): Promise<StepResult>;
   /** Copies of single parameters or of their last gradients. */
   readParameter(name: string): Promise<Float32Array>;
   readGradient(name: string): Promise<Float32Array>;
@@ -176,8 +177,6 @@ export interface NativeInfo {
   version: string;
   /** libtorch that the addon was compiled against, such as "2.15.0". */
   builtForTorch: string;
-  /** libtorch in this process. */
-  torch: string;
   /** Instruction set that the CPU kernels run with. */
   instructionSet: "default" | "avx2" | "avx512";
   /** True when libtorch sees a CUDA device. */

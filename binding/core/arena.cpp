@@ -1,0 +1,73 @@
+#include "core/arena.h"
+
+#include "core/error.h"
+
+namespace steadytune {
+namespace {
+
+constexpr int64_t alignment = 256 / sizeof(float);
+
+int64_t buffer_bytes(const at::Tensor& buffer) { return buffer.defined() ? static_cast<int64_t>(buffer.nbytes()) : 0; }
+
+}  // namespace
+
+Arena::Arena(std::vector<ParameterInfo> parameters) : parameters_(std::move(parameters)) {
+  const auto count = static_cast<int64_t>(parameters_.size());
+  bounds_ = at::empty({count, 2}, at::kLong);
+  auto bounds = bounds_.accessor<int64_t, 2>();
+  for (int64_t i = 0; i < count; ++i) {
+    const ParameterInfo& parameter = parameters_[i];
+    if (!parameter.joined) elements_ = (elements_ + alignment - 1) / alignment * alignment;
+    offsets_.push_back(elements_);
+    bounds[i][0] = elements_;
+    elements_ += parameter.elements();
+    bounds[i][1] = elements_;
+    index_.emplace(parameter.name, static_cast<size_t>(i));
+  }
+  values_ = at::zeros({elements_}, at::kFloat);
+}
+
+size_t Arena::index_of(const std::string& name) const {
+  const auto found = index_.find(name);
+  if (found == index_.end()) throw Error("ERR_INTERNAL", "the model has no parameter '" + name + "'");
+  return found->second;
+}
+
+at::Tensor Arena::view(const at::Tensor& buffer, size_t index) const {
+  const ParameterInfo& parameter = parameters_[index];
+  return buffer.narrow(0, offsets_[index], parameter.elements()).view(parameter.shape);
+}
+
+at::Tensor Arena::joined_view(const at::Tensor& buffer, size_t index, size_t count) const {
+  std::vector<int64_t> shape = parameters_[index].shape;
+  shape[0] *= static_cast<int64_t>(count);
+  return buffer.narrow(0, offsets_[index], parameters_[index].elements() * static_cast<int64_t>(count)).view(shape);
+}
+
+void Arena::allocate_gradients() {
+  if (!gradients_.defined()) gradients_ = at::zeros_like(values_);
+}
+
+void Arena::allocate_moments() {
+  if (moment1_.defined()) return;
+  moment1_ = at::zeros_like(values_);
+  moment2_ = at::zeros_like(values_);
+}
+
+void Arena::allocate_start() {
+  if (!start_.defined()) start_ = at::empty_like(values_);
+}
+
+void Arena::keep_start() {
+  allocate_start();
+  start_.copy_(values_);
+}
+
+void Arena::drop_start() { start_.reset(); }
+
+int64_t Arena::bytes() const {
+  return buffer_bytes(values_) + buffer_bytes(gradients_) + buffer_bytes(moment1_) + buffer_bytes(moment2_) +
+         buffer_bytes(start_);
+}
+
+}  // namespace steadytune

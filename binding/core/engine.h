@@ -1,0 +1,105 @@
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "core/arena.h"
+#include "core/bert.h"
+#include "core/encoder_shape.h"
+#include "core/packed_batch.h"
+#include "core/parameter.h"
+
+namespace steadytune {
+
+/// One optimizer step: StepOptions of src/native/types.ts.
+struct StepOptions {
+  int64_t step;
+  double learning_rate;
+  std::array<double, 2> betas;
+  double eps;
+  bool bias_correction;
+  double max_grad_norm;
+  int64_t order_seed;
+  bool dropout;
+};
+
+struct StepResult {
+  double loss;
+  double grad_norm;
+  bool finite;
+};
+
+struct ForwardResult {
+  at::Tensor logits;                     // float32 [B, outputs]
+  std::optional<double> loss;
+  std::optional<at::Tensor> hidden_states;  // float32 [layers + 1, T, hidden]
+  std::optional<at::Tensor> pooled;         // float32 [B, hidden]
+};
+
+enum class ArenaBuffer { parameters, moment1, moment2, start };
+
+/// Raw values of one parameter as a checkpoint stores them.
+struct StoredValues {
+  at::ScalarType dtype;
+  const void* data;
+  size_t bytes;
+};
+
+/// One model in training or use: arena, encoder, optimizer and snapshots. Used from one thread at a time.
+class Engine {
+ public:
+  Engine(const EncoderShape& shape, at::ScalarType compute);
+
+  const EncoderShape& shape() const { return shape_; }
+  const std::vector<ParameterInfo>& parameters() const { return arena_.parameters(); }
+  int64_t bytes() const;
+
+  void load(const std::string& name, const StoredValues& values);
+  void set_plan(const std::vector<ParameterPlan>& plan, int64_t init_seed, bool keep_start);
+
+  StepResult train(const std::vector<PackedBatch>& parts, const StepOptions& options, const std::atomic<bool>& stop);
+  ForwardResult forward(const PackedBatch& batch, bool hidden_states, const std::atomic<bool>& stop);
+  /// Gradients of the mean loss without dropout stay in the arena; frozen parameters get none.
+  StepResult gradients(const PackedBatch& batch, const std::atomic<bool>& stop);
+
+  /// Copies, float32.
+  at::Tensor read_parameter(const std::string& name) const;
+  at::Tensor read_gradient(const std::string& name) const;
+  at::Tensor read_buffer(ArenaBuffer buffer) const;
+  void write_buffer(ArenaBuffer buffer, const float* values, size_t count);
+
+  void snapshot(const std::string& slot);
+  void restore(const std::string& slot);
+  void drop_snapshot(const std::string& slot);
+  at::Tensor read_snapshot(const std::string& slot, const std::string& name) const;
+
+  /// Group ("embeddings", "blocks.0", ..., "pooler", "classifier") to L2 distance from the start, in arena order.
+  std::vector<std::pair<std::string, double>> distances() const;
+
+ private:
+  void accumulate(const PackedBatch& batch, const DropoutKey& dropout, int64_t rows_of_step, double& loss,
+                  const std::atomic<bool>& stop);
+  void reset(size_t index, const ParameterPlan& plan, int64_t init_seed);
+  void train_with(const std::vector<ParameterPlan>& plan);
+  const at::Tensor& find_snapshot(const std::string& slot) const;
+
+  EncoderShape shape_;
+  Arena arena_;
+  Bert model_;
+  bool planned_ = false;
+  bool any_trained_ = false;
+  at::Tensor settings_;  // float32 [parameters, 2]: lrScale, weightDecay
+  at::Tensor flags_;     // int32 [parameters]: see kernels/adamw.h
+  std::unordered_map<std::string, at::Tensor> snapshots_;
+};
+
+}  // namespace steadytune

@@ -1,0 +1,60 @@
+#include "core/operators.h"
+
+#include <ATen/core/dispatch/Dispatcher.h>
+
+namespace steadytune::operators {
+namespace {
+
+template <typename Signature>
+c10::TypedOperatorHandle<Signature> find(const char* name) {
+  return c10::Dispatcher::singleton().findSchemaOrThrow(name, "").typed<Signature>();
+}
+
+}  // namespace
+
+at::Tensor dropout(const at::Tensor& x, const at::Tensor& rows, const at::Tensor& positions, double p, int64_t seed,
+                   int64_t layer, int64_t site, int64_t step) {
+  static const auto op = find<decltype(dropout)>("steadytune::dropout");
+  return op.call(x, rows, positions, p, seed, layer, site, step);
+}
+
+std::tuple<at::Tensor, at::Tensor> packed_attention(const at::Tensor& qkv, const at::Tensor& row_offsets,
+                                                    const at::Tensor& row_numbers, int64_t heads, double p,
+                                                    int64_t seed, int64_t layer, int64_t step) {
+  static const auto op = find<decltype(packed_attention)>("steadytune::packed_attention");
+  return op.call(qkv, row_offsets, row_numbers, heads, p, seed, layer, step);
+}
+
+void adamw_(const at::Tensor& values, const at::Tensor& gradients, const at::Tensor& moment1,
+            const at::Tensor& moment2, const std::optional<at::Tensor>& start, const at::Tensor& bounds,
+            const at::Tensor& settings, const at::Tensor& flags, const at::Tensor& squared_norm, double lr,
+            double beta1, double beta2, double eps, bool bias_correction, int64_t step, double max_grad_norm) {
+  using Signature = void(at::Tensor&, const at::Tensor&, at::Tensor&, at::Tensor&, const std::optional<at::Tensor>&,
+                         const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&, double, double,
+                         double, double, bool, int64_t, double);
+  static const auto op = find<Signature>("steadytune::adamw_");
+  // The schema's alias annotations ask for lvalues; a tensor handle is cheap to copy.
+  at::Tensor values_handle = values;
+  at::Tensor moment1_handle = moment1;
+  at::Tensor moment2_handle = moment2;
+  op.call(values_handle, gradients, moment1_handle, moment2_handle, start, bounds, settings, flags, squared_norm, lr,
+          beta1, beta2, eps, bias_correction, step, max_grad_norm);
+}
+
+at::Tensor squared_norm(const at::Tensor& gradients, const at::Tensor& bounds, const at::Tensor& flags) {
+  static const auto op = find<decltype(squared_norm)>("steadytune::squared_norm");
+  return op.call(gradients, bounds, flags);
+}
+
+at::Tensor segment_squared_distance(const at::Tensor& values, const at::Tensor& start, const at::Tensor& bounds) {
+  static const auto op = find<decltype(segment_squared_distance)>("steadytune::segment_squared_distance");
+  return op.call(values, start, bounds);
+}
+
+void normal_(const at::Tensor& x, double std, int64_t seed, int64_t stream, int64_t layer, int64_t site) {
+  static const auto op = find<void(at::Tensor&, double, int64_t, int64_t, int64_t, int64_t)>("steadytune::normal_");
+  at::Tensor handle = x;
+  op.call(handle, std, seed, stream, layer, site);
+}
+
+}  // namespace steadytune::operators

@@ -1,0 +1,88 @@
+#include "core/packed_batch.h"
+
+#include <cmath>
+#include <string>
+
+#include "core/error.h"
+
+namespace steadytune {
+namespace {
+
+[[noreturn]] void refuse(const std::string& message) { throw Error("ERR_DATA", message); }
+
+void check_ids(const char* what, const std::vector<int32_t>& ids, int64_t limit) {
+  for (int32_t id : ids) {
+    if (id < 0 || id >= limit) {
+      refuse(std::string("a batch holds ") + what + " " + std::to_string(id) + ", but the model knows 0 to " +
+             std::to_string(limit - 1));
+    }
+  }
+}
+
+void check_rows(const BatchRows& rows, const EncoderShape& shape) {
+  const size_t tokens = rows.token_ids.size();
+  if (rows.row_numbers.empty()) refuse("a batch holds no rows");
+  if (rows.segment_ids.size() != tokens) refuse("a batch has another number of segment ids than of token ids");
+  if (rows.row_offsets.size() != rows.row_numbers.size() + 1 || rows.row_offsets.front() != 0 ||
+      static_cast<size_t>(rows.row_offsets.back()) != tokens) {
+    refuse("a batch's row offsets do not span its tokens");
+  }
+  for (size_t row = 0; row + 1 < rows.row_offsets.size(); ++row) {
+    const int64_t length = int64_t{rows.row_offsets[row + 1]} - rows.row_offsets[row];
+    if (length < 1) refuse("row " + std::to_string(rows.row_numbers[row]) + " of a batch has no tokens");
+    if (length > shape.max_positions) {
+      refuse("row " + std::to_string(rows.row_numbers[row]) + " has " + std::to_string(length) +
+             " tokens, but the model has " + std::to_string(shape.max_positions) + " positions");
+    }
+  }
+  check_ids("token id", rows.token_ids, shape.vocabulary_size);
+  check_ids("segment id", rows.segment_ids, shape.segment_types);
+}
+
+at::Tensor int_tensor(const std::vector<int32_t>& values) { return at::tensor(values, at::kInt); }
+
+at::Tensor label_tensor(const BatchRows& rows, const EncoderShape& shape) {
+  if (const auto* classes = std::get_if<std::vector<int32_t>>(&rows.labels)) {
+    if (shape.problem != Problem::classification) refuse("a batch brings class labels to a regression model");
+    if (classes->size() != rows.row_numbers.size()) refuse("a batch has another number of labels than of rows");
+    check_ids("label", *classes, shape.outputs);
+    return int_tensor(*classes).to(at::kLong);
+  }
+  if (const auto* targets = std::get_if<std::vector<float>>(&rows.labels)) {
+    if (shape.problem != Problem::regression) refuse("a batch brings scores to a classification model");
+    if (targets->size() != rows.row_numbers.size()) refuse("a batch has another number of labels than of rows");
+    for (float target : *targets) {
+      if (!std::isfinite(target)) refuse("a batch holds a label that is not a finite number");
+    }
+    return at::tensor(*targets, at::kFloat);
+  }
+  return {};
+}
+
+}  // namespace
+
+PackedBatch pack(const BatchRows& rows, const EncoderShape& shape) {
+  check_rows(rows, shape);
+  const auto count = static_cast<int64_t>(rows.row_numbers.size());
+  std::vector<int32_t> positions(rows.token_ids.size());
+  std::vector<int32_t> token_rows(rows.token_ids.size());
+  for (int64_t row = 0; row < count; ++row) {
+    for (int32_t token = rows.row_offsets[row]; token < rows.row_offsets[row + 1]; ++token) {
+      positions[token] = token - rows.row_offsets[row];
+      token_rows[token] = rows.row_numbers[row];
+    }
+  }
+  PackedBatch batch;
+  batch.token_ids = int_tensor(rows.token_ids);
+  batch.segment_ids = int_tensor(rows.segment_ids);
+  batch.positions = int_tensor(positions);
+  batch.token_rows = int_tensor(token_rows);
+  batch.row_offsets = int_tensor(rows.row_offsets);
+  batch.row_numbers = int_tensor(rows.row_numbers);
+  batch.row_zeros = at::zeros({count}, at::kInt);
+  batch.first_tokens = batch.row_offsets.narrow(0, 0, count);
+  batch.labels = label_tensor(rows, shape);
+  return batch;
+}
+
+}  // namespace steadytune

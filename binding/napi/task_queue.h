@@ -1,0 +1,78 @@
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <thread>
+
+namespace steadytune {
+
+/// One thread that runs tasks in the order in which they were pushed. Knows neither libtorch nor JavaScript, so that
+/// it can be tested alone under ThreadSanitizer.
+class TaskQueue {
+ public:
+  struct Task {
+    std::function<void()> run;
+    /// Called in the place of `run`, on the thread that cancels.
+    std::function<void()> cancel;
+  };
+
+  TaskQueue() : thread_([this] { work(); }) {}
+  TaskQueue(const TaskQueue&) = delete;
+  TaskQueue& operator=(const TaskQueue&) = delete;
+  ~TaskQueue() { stop(); }
+
+  void push(Task task) {
+    {
+      const std::lock_guard lock(mutex_);
+      tasks_.push_back(std::move(task));
+    }
+    changed_.notify_one();
+  }
+
+  /// Cancels what has not begun; the task at work goes on.
+  void cancel_pending() {
+    std::deque<Task> cancelled;
+    {
+      const std::lock_guard lock(mutex_);
+      cancelled.swap(tasks_);
+    }
+    for (Task& task : cancelled) task.cancel();
+  }
+
+  /// Cancels what has not begun, waits for the task at work and ends the thread. Safe to call twice.
+  void stop() {
+    cancel_pending();
+    {
+      const std::lock_guard lock(mutex_);
+      stopping_ = true;
+    }
+    changed_.notify_one();
+    if (thread_.joinable()) thread_.join();
+  }
+
+ private:
+  void work() {
+    while (true) {
+      Task task;
+      {
+        std::unique_lock lock(mutex_);
+        changed_.wait(lock, [this] { return stopping_ || !tasks_.empty(); });
+        if (tasks_.empty()) return;
+        task = std::move(tasks_.front());
+        tasks_.pop_front();
+      }
+      task.run();
+    }
+  }
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<Task> tasks_;
+  bool stopping_ = false;
+  // Last, so that the thread starts when all it uses stands.
+  std::thread thread_;
+};
+
+}  // namespace steadytune
