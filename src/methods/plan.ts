@@ -1,0 +1,69 @@
+import { ConfigError } from "../errors.js";
+import type { ParameterInfo, ParameterPlan } from "../native/types.js";
+
+/** What a method changes, by parameter name. A parameter that it does not name keeps its plan. */
+export type PlanChanges = Record<string, Partial<ParameterPlan>>;
+
+/**
+ * A method: a pure function from a model's parameters to what should be done differently with some of them.
+ *
+ * @example
+ * // Fine-tune the top two blocks and the head only.
+ * const topTwo: Method = (parameters) =>
+ *   change(parameters, (p) => p.role === "embedding" || (p.block ?? Infinity) < blockCount(parameters) - 2, { frozen: true });
+ */
+export type Method = (parameters: readonly ParameterInfo[]) => PlanChanges;
+
+/** The same change for every parameter that `which` picks. */
+export function change(
+  parameters: readonly ParameterInfo[],
+  which: (parameter: ParameterInfo) => boolean,
+  what: Partial<ParameterPlan>,
+): PlanChanges {
+  return Object.fromEntries(parameters.filter(which).map(({ name }) => [name, what]));
+}
+
+/** Transformer blocks of the model. */
+export function blockCount(parameters: readonly ParameterInfo[]): number {
+  return Math.max(-1, ...parameters.map(({ block }) => block ?? -1)) + 1;
+}
+
+/** Biases and LayerNorm's two vectors: what BERT's own code, and every one since, leaves out of weight decay. */
+export function isDecayed(parameter: ParameterInfo): boolean {
+  return parameter.kind === "weight" && parameter.role !== "layerNorm";
+}
+
+const plain: ParameterPlan = {
+  frozen: false,
+  lrScale: 1,
+  weightDecay: 0,
+  decayTowards: "zero",
+  decayScaledByLr: true,
+  reset: "none",
+};
+
+/**
+ * Plain fine-tuning, then each method in the order given; a later one wins where two change the same thing.
+ *
+ * @returns one plan per parameter, in the order of `parameters`.
+ * @throws ConfigError when a method names a parameter that the model does not have, or when nothing is left to train.
+ */
+export function composePlan(parameters: readonly ParameterInfo[], methods: readonly Method[]): ParameterPlan[] {
+  const plans = new Map(parameters.map(({ name }) => [name, { ...plain }]));
+  for (const method of methods) {
+    for (const [name, changes] of Object.entries(method(parameters))) {
+      const plan = plans.get(name);
+      if (!plan) {
+        throw new ConfigError(`a method changes the parameter "${name}", which the model does not have`, {
+          hint: `parameters have names such as ${parameters[0]?.name ?? "classifier.weight"}`,
+        });
+      }
+      Object.assign(plan, changes);
+    }
+  }
+  const composed = [...plans.values()];
+  if (composed.every(({ frozen }) => frozen)) {
+    throw new ConfigError("the methods freeze every parameter, so there is nothing to train");
+  }
+  return composed;
+}

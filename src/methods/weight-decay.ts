@@ -1,0 +1,7 @@
+import { change, isDecayed, type Method } from "./plan.js";
+
+/** Decoupled weight decay: p -= lr * lambda * p beside each step; biases and LayerNorm are left out (paper, Sec. 7). */
+export function weightDecay(lambda: number): Method {
+  return (parameters) =>
+    change(parameters, isDecayed, { weightDecay: lambda, decayTowards: "zero", decayScaledByLr: true });
+}
