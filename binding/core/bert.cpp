@@ -184,13 +184,13 @@ at::Tensor Bert::run_block(int64_t layer, const at::Tensor& x, const PackedBatch
                                                                      shape_.heads, attention_dropout, dropout.seed,
                                                                      layer, dropout.step));
   const at::Tensor attended =
-      apply(block.attention_norm, x + drop(apply(block.attention_output, context), Site::attentionOutput));
+      apply(block.attention_norm, x + drop(apply(block.attention_output, context), Site::attention_output));
 
   const at::Tensor widened = apply(block.intermediate, attended);
   const at::Tensor activated = shape_.activation == Activation::relu
                                    ? at::relu(widened)
                                    : at::gelu(widened, shape_.activation == Activation::gelu_tanh ? "tanh" : "none");
-  return apply(block.ffn_norm, attended + drop(apply(block.ffn_output, activated), Site::ffnOutput));
+  return apply(block.ffn_norm, attended + drop(apply(block.ffn_output, activated), Site::ffn_output));
 }
 
 Bert::Output Bert::forward(const PackedBatch& batch, const DropoutKey& dropout, bool keep_hidden_states,

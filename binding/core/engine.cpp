@@ -7,14 +7,10 @@
 
 #include "core/error.h"
 #include "core/operators.h"
+#include "kernels/adamw.h"
 
 namespace steadytune {
 namespace {
-
-// The bits of steadytune::adamw_'s flags.
-constexpr int32_t flag_frozen = 1;
-constexpr int32_t flag_towards_start = 2;
-constexpr int32_t flag_unscaled_decay = 4;
 
 /// Sum over the batch's rows; the caller divides by the rows of the whole step, so that cutting a step into parts
 /// changes nothing but rounding.
@@ -148,8 +144,8 @@ void Engine::train_with(const std::vector<ParameterPlan>& plan) {
     const ParameterPlan& entry = plan[i];
     settings[i][0] = static_cast<float>(entry.lr_scale);
     settings[i][1] = static_cast<float>(entry.weight_decay);
-    flags[i] = (entry.frozen ? flag_frozen : 0) | (entry.decay_towards_start ? flag_towards_start : 0) |
-               (entry.decay_scaled_by_lr ? 0 : flag_unscaled_decay);
+    flags[i] = (entry.frozen ? segment_frozen : 0) | (entry.decay_towards_start ? segment_decay_towards_start : 0) |
+               (entry.decay_scaled_by_lr ? 0 : segment_decay_unscaled);
     frozen[i] = entry.frozen;
     any_trained_ |= !entry.frozen;
   }

@@ -54,7 +54,7 @@ void reset_from_js(const Napi::Value& value, ParameterPlan& plan) {
   plan.reset = Reset::normal;
   plan.reset_std = number_from_js(normal, "normal");
   plan.reset_stream = static_cast<int64_t>(string_from_js(normal, "stream") == "reinit" ? Stream::reinit
-                                                                                        : Stream::classifierInit);
+                                                                                        : Stream::classifier_init);
 }
 
 const char* role_name(Role role) {

@@ -193,6 +193,12 @@ export interface NativeAddon {
   adamw(
     values: Float32Array,
     gradients: Float32Array[],
-    options: { learningRate: number; betas: [number, number]; eps: number; biasCorrection: boolean; weightDecay: number },
+    options: {
+      learningRate: number;
+      betas: [number, number];
+      eps: number;
+      biasCorrection: boolean;
+      weightDecay: number;
+    },
   ): Promise<Float32Array[]>;
 }
