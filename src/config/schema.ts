@@ -1,0 +1,363 @@
+import type { FromSchema } from "json-schema-to-ts";
+
+/**
+ * Every setting of a run: one schema, from which come the check of what users write, the types, the flags of the
+ * command line with their help, and docs/configuration.md. `group` orders keys in the help; `kind: "path"` marks
+ * names of files. Defaults are the paper's (Zhang et al. 2021, Sec. 3).
+ */
+
+const seedRange = { type: "integer", minimum: 0, maximum: 4294967295 } as const;
+
+const momentDecay = { type: "number", minimum: 0, exclusiveMaximum: 1 } as const;
+
+const decayStrength = {
+  type: "number",
+  minimum: 0,
+  description: "Strength of the decay (lambda).",
+} as const;
+
+const weightDecaySchema = {
+  type: "object",
+  description: "Decoupled decay towards zero; biases and LayerNorm are left out.",
+  properties: { name: { const: "weight-decay" }, lambda: decayStrength },
+  required: ["name", "lambda"],
+  additionalProperties: false,
+} as const;
+
+const pretrainedWeightDecaySchema = {
+  type: "object",
+  description: "Decoupled decay towards the values at the start of fine-tuning.",
+  properties: { name: { const: "pretrained-weight-decay" }, lambda: decayStrength },
+  required: ["name", "lambda"],
+  additionalProperties: false,
+} as const;
+
+const llrdSchema = {
+  type: "object",
+  description: "Layer-wise learning rate decay: each block learns at `decay` times the rate of the one above it.",
+  properties: {
+    name: { const: "llrd" },
+    decay: { type: "number", exclusiveMinimum: 0, maximum: 1, description: "Factor from one block to the next below." },
+  },
+  required: ["name", "decay"],
+  additionalProperties: false,
+} as const;
+
+const freezeSchema = {
+  type: "object",
+  description: "Parameters of these roles do not move.",
+  properties: {
+    name: { const: "freeze" },
+    roles: {
+      type: "array",
+      items: { enum: ["embedding", "attention", "ffn", "layerNorm", "pooler", "classifier"] },
+      minItems: 1,
+      uniqueItems: true,
+      description: "Which parameters.",
+    },
+  },
+  required: ["name", "roles"],
+  additionalProperties: false,
+} as const;
+
+const reinitSchema = {
+  type: "object",
+  description: "The pooler and the top blocks start from fresh random values instead of the pre-trained ones.",
+  properties: {
+    name: { const: "reinit" },
+    layers: { type: "integer", minimum: 0, description: "How many of the top blocks; 0 is the pooler alone." },
+  },
+  required: ["name", "layers"],
+  additionalProperties: false,
+} as const;
+
+export const methodSchemas = [
+  reinitSchema,
+  llrdSchema,
+  weightDecaySchema,
+  pretrainedWeightDecaySchema,
+  freezeSchema,
+] as const;
+
+const optimizerSchema = {
+  type: "object",
+  description: "AdamW, and the learning rate's course.",
+  default: {},
+  properties: {
+    learningRate: { type: "number", minimum: 0, default: 2e-5, description: "Peak learning rate, after warm-up." },
+    biasCorrection: {
+      type: "boolean",
+      default: true,
+      description: "Adam's bias correction; false is the optimizer of the original BERT.",
+    },
+    betas: {
+      type: "array",
+      items: [momentDecay, momentDecay],
+      additionalItems: false,
+      minItems: 2,
+      default: [0.9, 0.999],
+      description: "Decay rates of the two moments.",
+    },
+    eps: { type: "number", exclusiveMinimum: 0, default: 1e-8, description: "Added to the root of the second moment." },
+    maxGradNorm: {
+      type: "number",
+      minimum: 0,
+      default: 1,
+      description: "Gradients are clipped to this global norm; 0 turns clipping off.",
+    },
+    warmup: {
+      type: "number",
+      minimum: 0,
+      maximum: 1,
+      default: 0.1,
+      description: "Share of the steps in which the rate rises linearly; it then falls linearly to 0.",
+    },
+  },
+  additionalProperties: false,
+} as const;
+
+export const configSchema = {
+  $schema: "http://json-schema.org/draft-07/schema#",
+  title: "steadytune run",
+  type: "object",
+  properties: {
+    $schema: { type: "string", group: "file", description: "For editors; not used." },
+    extends: {
+      anyOf: [{ type: "string" }, { type: "array", items: { type: "string" } }],
+      group: "file",
+      description:
+        "Recipes that this one starts from: names of recipes that ship with steadytune, or files relative to this one. " +
+        "Objects are merged key by key, arrays are replaced.",
+    },
+
+    model: {
+      type: "string",
+      minLength: 1,
+      group: "model",
+      kind: "path",
+      description: "Folder of a checkpoint, or a hub id (org/name or org/name@revision).",
+    },
+    revision: { type: "string", minLength: 1, group: "model", description: "Branch, tag or commit of a hub id." },
+    init: {
+      enum: ["checkpoint", "random"],
+      default: "checkpoint",
+      group: "model",
+      description: "Start from the checkpoint's weights, or from random ones in its shape.",
+    },
+
+    task: {
+      type: "string",
+      minLength: 1,
+      group: "data",
+      description: "A GLUE task (RTE, MRPC, STS-B, CoLA, SST-2, QNLI, QQP, MNLI), read from the folder named by data.",
+    },
+    data: {
+      type: "string",
+      minLength: 1,
+      group: "data",
+      kind: "path",
+      description: "Folder of the GLUE task, or the training file (CSV, TSV, JSONL or Parquet).",
+    },
+    validation: {
+      type: "string",
+      minLength: 1,
+      group: "data",
+      kind: "path",
+      description: "Validation file; cut from the training file when not given.",
+    },
+    test: {
+      type: "string",
+      minLength: 1,
+      group: "data",
+      kind: "path",
+      description: "Test file; cut from the validation rows when not given.",
+    },
+    text: { type: "string", minLength: 1, group: "data", description: "Column of the text." },
+    pair: { type: "string", minLength: 1, group: "data", description: "Column of the second text." },
+    label: { type: "string", minLength: 1, group: "data", description: "Column of the label." },
+    trainRows: {
+      type: "integer",
+      minimum: 1,
+      group: "data",
+      description: "Train on this many rows (1000: the paper's 1k subsets).",
+    },
+    maxLength: {
+      type: "integer",
+      minimum: 3,
+      default: 128,
+      group: "data",
+      description: "Longest input in tokens, special tokens included; longer ones are cut.",
+    },
+    evaluateOn: {
+      enum: ["halves", "full"],
+      default: "halves",
+      group: "data",
+      description: "Score on the two halves of the dev rows (the paper's way), or on all of them for both.",
+    },
+    skipBadRows: {
+      type: "boolean",
+      default: false,
+      group: "data",
+      description: "Count and skip rows that cannot be read, instead of stopping at the first.",
+    },
+
+    epochs: {
+      type: "number",
+      exclusiveMinimum: 0,
+      group: "training",
+      description: "Passes over the training rows; 3 when neither epochs nor steps is given.",
+    },
+    steps: { type: "integer", minimum: 1, group: "training", description: "Optimizer steps, instead of epochs." },
+    batchSize: {
+      type: "integer",
+      minimum: 1,
+      default: 32,
+      group: "training",
+      description: "Rows per optimizer step.",
+    },
+    accumulation: {
+      type: "integer",
+      minimum: 1,
+      default: 1,
+      group: "training",
+      description: "Parts that a batch is cut into, to use less memory; the result is that of the whole batch.",
+    },
+    dropout: {
+      type: "number",
+      minimum: 0,
+      exclusiveMaximum: 1,
+      group: "training",
+      description: "Dropout everywhere in the model; the model's own config decides when not given.",
+    },
+    optimizer: { ...optimizerSchema, group: "training" },
+    methods: {
+      type: "array",
+      items: { type: "object", discriminator: { propertyName: "name" }, required: ["name"], oneOf: methodSchemas },
+      default: [],
+      group: "training",
+      description: "Changes to plain fine-tuning, applied in this order.",
+    },
+    protocol: {
+      enum: ["paper", "released"],
+      default: "paper",
+      group: "training",
+      description: "Where the two differ: do as the paper says, or as its released code does.",
+    },
+
+    seed: { ...seedRange, group: "seeds", description: "Seed of everything random; 0 when no seed is given." },
+    initSeed: { ...seedRange, group: "seeds", description: "Seed of the new weights alone; seed when not given." },
+    orderSeed: {
+      ...seedRange,
+      group: "seeds",
+      description: "Seed of data order and dropout alone; seed when not given.",
+    },
+
+    evaluations: {
+      type: "integer",
+      minimum: 1,
+      default: 10,
+      group: "evaluation",
+      description: "How often to score, evenly spaced, the last time after the last step.",
+    },
+    evaluationBatchSize: {
+      type: "integer",
+      minimum: 1,
+      default: 64,
+      group: "evaluation",
+      description: "Rows per forward pass when scoring; does not change the scores.",
+    },
+    selectBy: {
+      enum: ["accuracy", "f1", "matthews", "spearman", "pearson"],
+      group: "evaluation",
+      description: "Metric on the validation rows that picks the best checkpoint; the task's own when not given.",
+    },
+
+    output: {
+      type: "string",
+      minLength: 1,
+      group: "run",
+      kind: "path",
+      description: "Folder of the run; runs/<task or data file>-seed<seed> when not given.",
+    },
+    resume: {
+      type: "boolean",
+      default: false,
+      group: "run",
+      description: "Go on with the unfinished run in the output folder, if there is one.",
+    },
+    keep: {
+      enum: ["best", "none"],
+      default: "best",
+      group: "run",
+      description: "Save the best checkpoint as a Hugging Face folder, or scores alone.",
+    },
+    stateEvery: {
+      type: "number",
+      exclusiveMinimum: 0,
+      default: 60,
+      group: "run",
+      description: "Seconds between saved states, besides those at evaluations and on a signal.",
+    },
+    device: { enum: ["auto", "cpu", "cuda"], default: "auto", group: "run", description: "Where to compute." },
+    dtype: {
+      enum: ["float32", "bfloat16"],
+      default: "float32",
+      group: "run",
+      description: "Number format of the matrix products; weights, moments and sums stay float32.",
+    },
+    threads: {
+      type: "integer",
+      minimum: 0,
+      maximum: 1024,
+      default: 0,
+      group: "run",
+      description: "CPU threads; 0 is one per physical core.",
+    },
+  },
+  additionalProperties: false,
+} as const;
+
+/** A run as users write it: everything may be left out that has a default. */
+export type RunConfig = FromSchema<typeof configSchema, { keepDefaultedPropertiesOptional: true }>;
+
+export type MethodConfig = FromSchema<(typeof methodSchemas)[number]>;
+export type MethodName = MethodConfig["name"];
+export type OptimizerConfig = FromSchema<typeof optimizerSchema>;
+
+type ConfigWithDefaults = FromSchema<typeof configSchema>;
+
+/**
+ * A run with every default filled in, as `config.json` of a run folder holds it; itself a valid RunConfig that
+ * resolves to itself. Of `steps` and `epochs` exactly one is there. Keys that stay optional have a meaning when absent.
+ */
+export interface ResolvedConfig extends Omit<ConfigWithDefaults, "$schema" | "extends"> {
+  model: string;
+  data: string;
+  output: string;
+  seed: number;
+  initSeed: number;
+  orderSeed: number;
+}
+
+/** A config whose model and data are still open: what a recipe resolves to. */
+export type PartialConfig = Omit<ResolvedConfig, "model" | "data" | "output"> &
+  Partial<Pick<ResolvedConfig, "model" | "data" | "output">>;
+
+/**
+ * Names that are settled but do nothing in this version: refused with a message of their own, so that nobody believes
+ * a setting is at work when it is not.
+ */
+export const plannedKeys: readonly string[] = ["engine", "transfer"];
+export const plannedMethods: readonly string[] = ["mixout"];
+
+export type ConfigGroup = "file" | "model" | "data" | "training" | "seeds" | "evaluation" | "run";
+
+/** The groups in the order in which help and docs show them. */
+export const configGroups: Record<Exclude<ConfigGroup, "file">, string> = {
+  model: "Model",
+  data: "Data",
+  training: "Training",
+  seeds: "Seeds",
+  evaluation: "Evaluation",
+  run: "Run",
+};
