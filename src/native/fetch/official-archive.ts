@@ -1,0 +1,47 @@
+import { rm } from "node:fs/promises";
+import { basename, join } from "node:path";
+
+import { download } from "./download.js";
+import type { FetchContext } from "./fetch-libtorch.js";
+import { unpackAll } from "./unpack.js";
+import { ZipArchive, ZipError } from "./zip.js";
+
+/**
+ * The archive that the PyTorch project publishes. It comes without CUDA: this is the last resort of a machine without
+ * pip, and CUDA builds have another address for each toolkit. `STEADYTUNE_LIBTORCH_URL` names a mirror's copy.
+ */
+export function archiveUrl(version: string, env: NodeJS.ProcessEnv): string {
+  return (
+    env.STEADYTUNE_LIBTORCH_URL ||
+    `https://download.pytorch.org/libtorch/cpu/libtorch-shared-with-deps-${version}%2Bcpu.zip`
+  );
+}
+
+/** Downloads and unpacks the official archive. */
+export async function fetchArchive(context: FetchContext): Promise<{ root: string; used: string[] }> {
+  const url = archiveUrl(context.version, context.env);
+  const archive = join(context.downloads, decodeURIComponent(basename(new URL(url).pathname)));
+  context.report({ type: "note", text: `downloading ${url}` });
+  await download(url, archive, context.report);
+  try {
+    await using zip = await ZipArchive.open(archive);
+    await unpackAll(
+      context,
+      zip.entries
+        .filter(({ name }) => isNeededOfArchive(name))
+        .map((entry) => ({ entry, extract: (target, onBytes) => zip.extract(entry, target, onBytes) })),
+    );
+  } catch (error) {
+    if (error instanceof ZipError) await rm(archive, { force: true });
+    throw error;
+  }
+  return { root: "libtorch", used: [archive] };
+}
+
+function isNeededOfArchive(name: string): boolean {
+  return (
+    name === "libtorch/build-version" ||
+    name.startsWith("libtorch/include/") ||
+    /^libtorch\/lib\/[^/]+\.so(\.\d+)*$/.test(name)
+  );
+}

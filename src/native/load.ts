@@ -1,0 +1,154 @@
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { constants } from "node:os";
+import { dirname, join } from "node:path";
+
+import { NativeError } from "../errors.js";
+import { requireLibtorch, torchMinor, type Libtorch } from "./libtorch.js";
+import { packageRoot, setupCommand } from "./package-root.js";
+import { checkPlatform } from "./platform.js";
+import type { NativeAddon } from "./types.js";
+
+const require = createRequire(import.meta.url);
+
+/** Written beside the `.node` file when it is built. */
+export interface BuildRecord {
+  /** Version of steadytune. */
+  version: string;
+  /** libtorch that it was compiled against, such as "2.15.0". */
+  torch: string;
+  /** Hash of all that the addon is made of. */
+  sources: string;
+}
+
+export const buildRecordName = "steadytune.json";
+
+export interface AddonFile {
+  path: string;
+  record: BuildRecord;
+}
+
+/** The parts of node-gyp-build that decide which file of a prebuilds folder fits this process. */
+interface NodeGypBuild {
+  parseTags(file: string): PrebuildTags | undefined;
+  matchTags(runtime: string, abi: string): (tags: PrebuildTags | undefined) => boolean;
+  compareTags(runtime: string): (a: PrebuildTags, b: PrebuildTags) => number;
+}
+
+interface PrebuildTags {
+  file: string;
+}
+
+/** Every addon under `root`, those in prebuilds/torch-<minor>/linux-x64 before the one in build/Release. */
+export function listAddons(root: string = packageRoot): AddonFile[] {
+  const prebuilds = readFolder(join(root, "prebuilds"))
+    .filter((name) => name.startsWith("torch-"))
+    .map((name) => matchingPrebuild(join(root, "prebuilds", name, `${process.platform}-${process.arch}`)));
+  const built = join(root, "build/Release/steadytune.node");
+  return [...prebuilds, existsSync(built) ? built : null].flatMap((path) => {
+    const record = path === null ? null : readBuildRecord(path);
+    return path === null || record === null ? [] : [{ path, record }];
+  });
+}
+
+/** node-gyp-build's own entry insists on one folder named prebuilds, and there is one for each libtorch here. */
+function matchingPrebuild(folder: string): string | null {
+  const { parseTags, matchTags, compareTags } = require("node-gyp-build") as NodeGypBuild;
+  const fitting = readFolder(folder)
+    .map(parseTags)
+    .filter((tags): tags is PrebuildTags => matchTags("node", process.versions.modules)(tags))
+    .sort(compareTags("node"));
+  return fitting[0] === undefined ? null : join(folder, fitting[0].file);
+}
+
+function readFolder(folder: string): string[] {
+  return existsSync(folder) ? readdirSync(folder) : [];
+}
+
+function readBuildRecord(addon: string): BuildRecord | null {
+  const path = join(addon, "..", buildRecordName);
+  return existsSync(path) ? (JSON.parse(readFileSync(path, "utf8")) as BuildRecord) : null;
+}
+
+/**
+ * The addon that fits a libtorch. libtorch's C++ interface changes between minor versions, and a mismatch ends in a
+ * missing symbol or a crash, so this is settled before the file is opened.
+ */
+export function findAddon(
+  libtorch: Pick<Libtorch, "root" | "version" | "source">,
+  root: string = packageRoot,
+): AddonFile {
+  const addons = listAddons(root);
+  const fitting = addons.find(({ record }) => torchMinor(record.torch) === torchMinor(libtorch.version));
+  if (fitting !== undefined) return fitting;
+  const hint = `Run \`${setupCommand}\`, which builds the addon for libtorch ${libtorch.version}.`;
+  if (addons.length === 0) {
+    throw new NativeError(
+      "ERR_ADDON",
+      `The addon is not built: ${root} holds no build/Release/steadytune.node and no prebuilds.`,
+      {
+        hint,
+      },
+    );
+  }
+  const built = [...new Set(addons.map(({ record }) => record.torch))].join(" and ");
+  throw new NativeError(
+    "ERR_LIBTORCH_VERSION",
+    `The addon was built for libtorch ${built}, but the libtorch in use (${libtorch.source}, ${libtorch.root}) is ${libtorch.version}.`,
+    { hint },
+  );
+}
+
+// Not among Node's constants. libtorch must never be unloaded: its threads and its thread-locals outlive any handle.
+const RTLD_NODELETE = 0x1000;
+
+/**
+ * Opens a plain shared library in this process, by absolute path, so that what is opened later finds it by its name
+ * and LD_LIBRARY_PATH is not needed. Node's only way to call dlopen is made for addons: it opens the library, finds
+ * that no addon registered itself, closes its handle and throws exactly that.
+ */
+export function preload(path: string): void {
+  try {
+    process.dlopen({ exports: {} }, path, constants.dlopen.RTLD_NOW | RTLD_NODELETE);
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    if (message.startsWith("Module did not self-register")) return;
+    throw new NativeError("ERR_ADDON", `${path} does not load: ${message}`, {
+      cause: error,
+      hint: /cannot open shared object file/.test(message)
+        ? `A library that this libtorch needs is missing; unset LIBTORCH and run \`${setupCommand}\` to fetch a complete one.`
+        : "Is this libtorch made for another machine, or for a newer glibc?",
+    });
+  }
+}
+
+let loaded: NativeAddon | undefined;
+
+/**
+ * Finds libtorch without fetching it, checks that the addon was built for it, and opens both; later calls return the
+ * same addon. Throws NativeError: ERR_PLATFORM, ERR_LIBTORCH_NOT_FOUND, ERR_LIBTORCH_VERSION or ERR_ADDON.
+ */
+export function loadAddon(): NativeAddon {
+  loaded ??= open();
+  return loaded;
+}
+
+function open(): NativeAddon {
+  checkPlatform();
+  const libtorch = requireLibtorch();
+  const { path } = findAddon(libtorch);
+  preload(join(libtorch.root, "lib/libc10.so"));
+  preload(join(libtorch.root, "lib/libtorch_cpu.so"));
+  try {
+    return require(path) as NativeAddon;
+  } catch (error) {
+    throw new NativeError(
+      "ERR_ADDON",
+      `${path} does not load: ${error instanceof Error ? error.message : String(error)}`,
+      {
+        cause: error,
+        hint: `Build it again: \`rm -r ${dirname(path)} && ${setupCommand}\`.`,
+      },
+    );
+  }
+}
