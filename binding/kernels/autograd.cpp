@@ -1,0 +1,113 @@
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <torch/csrc/autograd/custom_function.h>
+#include <torch/library.h>
+
+#include <tuple>
+
+// Joins the differentiable operators to their backward. The backward is an operator too, so that a device only adds
+// kernels.
+namespace steadytune::kernels {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+at::Tensor dropout(const at::Tensor& x, const at::Tensor& rows, const at::Tensor& positions, double p, int64_t seed,
+                   int64_t layer, int64_t site, int64_t step) {
+  static const auto op =
+      c10::Dispatcher::singleton().findSchemaOrThrow("steadytune::dropout", "").typed<decltype(dropout)>();
+  return op.call(x, rows, positions, p, seed, layer, site, step);
+}
+
+std::tuple<at::Tensor, at::Tensor> packed_attention(const at::Tensor& qkv, const at::Tensor& row_offsets,
+                                                    const at::Tensor& row_numbers, int64_t heads, double p,
+                                                    int64_t seed, int64_t layer, int64_t step) {
+  static const auto op = c10::Dispatcher::singleton()
+                             .findSchemaOrThrow("steadytune::packed_attention", "")
+                             .typed<decltype(packed_attention)>();
+  return op.call(qkv, row_offsets, row_numbers, heads, p, seed, layer, step);
+}
+
+at::Tensor packed_attention_backward(const at::Tensor& grad_output, const at::Tensor& qkv, const at::Tensor& output,
+                                     const at::Tensor& logsumexp, const at::Tensor& row_offsets,
+                                     const at::Tensor& row_numbers, int64_t heads, double p, int64_t seed,
+                                     int64_t layer, int64_t step) {
+  static const auto op = c10::Dispatcher::singleton()
+                             .findSchemaOrThrow("steadytune::packed_attention_backward", "")
+                             .typed<decltype(packed_attention_backward)>();
+  return op.call(grad_output, qkv, output, logsumexp, row_offsets, row_numbers, heads, p, seed, layer, step);
+}
+
+class Dropout : public torch::autograd::Function<Dropout> {
+ public:
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& rows,
+                            const at::Tensor& positions, double p, int64_t seed, int64_t layer, int64_t site,
+                            int64_t step) {
+    context->save_for_backward({rows, positions});
+    context->saved_data["p"] = p;
+    context->saved_data["seed"] = seed;
+    context->saved_data["layer"] = layer;
+    context->saved_data["site"] = site;
+    context->saved_data["step"] = step;
+    at::AutoDispatchBelowADInplaceOrView below_autograd;
+    return dropout(x, rows, positions, p, seed, layer, site, step);
+  }
+
+  static variable_list backward(AutogradContext* context, variable_list grad_outputs) {
+    const variable_list saved = context->get_saved_variables();
+    auto& data = context->saved_data;
+    const at::Tensor grad_x =
+        dropout(grad_outputs[0], saved[0], saved[1], data["p"].toDouble(), data["seed"].toInt(), data["layer"].toInt(),
+                data["site"].toInt(), data["step"].toInt());
+    return {grad_x, {}, {}, {}, {}, {}, {}, {}};
+  }
+};
+
+class PackedAttention : public torch::autograd::Function<PackedAttention> {
+ public:
+  static variable_list forward(AutogradContext* context, const at::Tensor& qkv, const at::Tensor& row_offsets,
+                               const at::Tensor& row_numbers, int64_t heads, double p, int64_t seed, int64_t layer,
+                               int64_t step) {
+    at::AutoDispatchBelowADInplaceOrView below_autograd;
+    auto [output, logsumexp] = packed_attention(qkv, row_offsets, row_numbers, heads, p, seed, layer, step);
+    context->save_for_backward({qkv, output, logsumexp, row_offsets, row_numbers});
+    context->mark_non_differentiable({logsumexp});
+    context->saved_data["heads"] = heads;
+    context->saved_data["p"] = p;
+    context->saved_data["seed"] = seed;
+    context->saved_data["layer"] = layer;
+    context->saved_data["step"] = step;
+    return {output, logsumexp};
+  }
+
+  static variable_list backward(AutogradContext* context, variable_list grad_outputs) {
+    const variable_list saved = context->get_saved_variables();
+    auto& data = context->saved_data;
+    const at::Tensor grad_qkv = packed_attention_backward(
+        grad_outputs[0], saved[0], saved[1], saved[2], saved[3], saved[4], data["heads"].toInt(), data["p"].toDouble(),
+        data["seed"].toInt(), data["layer"].toInt(), data["step"].toInt());
+    return {grad_qkv, {}, {}, {}, {}, {}, {}, {}};
+  }
+};
+
+at::Tensor dropout_autograd(const at::Tensor& x, const at::Tensor& rows, const at::Tensor& positions, double p,
+                            int64_t seed, int64_t layer, int64_t site, int64_t step) {
+  return Dropout::apply(x, rows, positions, p, seed, layer, site, step);
+}
+
+std::tuple<at::Tensor, at::Tensor> packed_attention_autograd(const at::Tensor& qkv, const at::Tensor& row_offsets,
+                                                             const at::Tensor& row_numbers, int64_t heads, double p,
+                                                             int64_t seed, int64_t layer, int64_t step) {
+  const variable_list results =
+      PackedAttention::apply(qkv, row_offsets, row_numbers, heads, p, seed, layer, step);
+  return {results[0], results[1]};
+}
+
+}  // namespace
+
+TORCH_LIBRARY_IMPL(steadytune, Autograd, m) {
+  m.impl("dropout", dropout_autograd);
+  m.impl("packed_attention", packed_attention_autograd);
+}
+
+}  // namespace steadytune::kernels

@@ -1,0 +1,125 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <c10/util/Exception.h>
+
+#include <cmath>
+#include <cstdint>
+
+#include "kernels/adamw.h"
+#include "kernels/dropout.h"
+
+/// What every operator asks of its arguments, on every device. A failed check is a mistake of the caller inside this
+/// project, so the sentences name the operator and the argument.
+namespace steadytune::kernels {
+
+inline void check_tensor(const char* op, const char* name, const at::Tensor& tensor, at::ScalarType dtype,
+                         int64_t dimensions) {
+  TORCH_CHECK(tensor.scalar_type() == dtype, "steadytune::", op, ": ", name, " must be ", dtype, ", not ",
+              tensor.scalar_type(), ".");
+  TORCH_CHECK(tensor.dim() == dimensions, "steadytune::", op, ": ", name, " must have ", dimensions,
+              " dimensions, not ", tensor.dim(), ".");
+  TORCH_CHECK(tensor.is_contiguous(), "steadytune::", op, ": ", name, " must be contiguous.");
+}
+
+inline void check_device(const char* op, const char* name, const at::Tensor& tensor, const at::Tensor& like) {
+  TORCH_CHECK(tensor.device() == like.device(), "steadytune::", op, ": ", name, " lies on ", tensor.device(),
+              ", the others on ", like.device(), ".");
+}
+
+inline void check_floating(const char* op, const char* name, const at::Tensor& tensor, int64_t dimensions) {
+  TORCH_CHECK(tensor.scalar_type() == at::kFloat || tensor.scalar_type() == at::kBFloat16, "steadytune::", op, ": ",
+              name, " must be float32 or bfloat16, not ", tensor.scalar_type(), ".");
+  TORCH_CHECK(tensor.dim() == dimensions, "steadytune::", op, ": ", name, " must have ", dimensions,
+              " dimensions, not ", tensor.dim(), ".");
+}
+
+inline uint32_t checked_word(const char* op, const char* name, int64_t value, int64_t largest) {
+  TORCH_CHECK(value >= 0 && value <= largest, "steadytune::", op, ": ", name, " = ", value, " is outside 0 .. ",
+              largest, ".");
+  return static_cast<uint32_t>(value);
+}
+
+inline PhiloxKey checked_key(const char* op, int64_t seed, int64_t stream, int64_t layer, int64_t site) {
+  return philox_key(checked_word(op, "seed", seed, UINT32_MAX), checked_word(op, "stream", stream, 255),
+                    checked_word(op, "layer", layer, 65535), checked_word(op, "site", site, 255));
+}
+
+inline DropoutDraw checked_draw(const char* op, double p, int64_t seed, int64_t layer, int64_t site, int64_t step) {
+  TORCH_CHECK(p >= 0.0 && p < 1.0, "steadytune::", op, ": p = ", p, " is outside 0 <= p < 1.");
+  const long threshold = std::lround(p * 65536.0);
+  TORCH_CHECK(threshold < 65536, "steadytune::", op, ": p = ", p, " rounds to 1 in steps of 1/65536.");
+  return {
+      .key = checked_key(op, seed, static_cast<int64_t>(Stream::dropout), layer, site),
+      .step = checked_word(op, "step", step, UINT32_MAX),
+      .threshold = static_cast<uint32_t>(threshold),
+      .scale = static_cast<float>(65536.0 / (65536.0 - static_cast<double>(threshold))),
+  };
+}
+
+inline void check_dropout(const at::Tensor& x, const at::Tensor& rows, const at::Tensor& positions) {
+  check_floating("dropout", "x", x, 2);
+  check_tensor("dropout", "rows", rows, at::kInt, 1);
+  check_tensor("dropout", "positions", positions, at::kInt, 1);
+  check_device("dropout", "rows", rows, x);
+  check_device("dropout", "positions", positions, x);
+  TORCH_CHECK(rows.numel() == x.size(0) && positions.numel() == x.size(0), "steadytune::dropout: x has ", x.size(0),
+              " tokens, but there are ", rows.numel(), " rows and ", positions.numel(), " positions.");
+}
+
+/// Returns hidden = heads * head size. `row_offsets` is on the CPU on every device.
+inline int64_t check_attention(const char* op, const at::Tensor& qkv, const at::Tensor& row_offsets,
+                               const at::Tensor& row_numbers, int64_t heads) {
+  check_floating(op, "qkv", qkv, 2);
+  check_tensor(op, "row_offsets", row_offsets, at::kInt, 1);
+  check_tensor(op, "row_numbers", row_numbers, at::kInt, 1);
+  TORCH_CHECK(row_offsets.device().is_cpu(), "steadytune::", op, ": row_offsets must be on the CPU.");
+  TORCH_CHECK(heads >= 1 && heads <= 65535, "steadytune::", op, ": heads = ", heads, " is outside 1 .. 65535.");
+  TORCH_CHECK(qkv.size(1) > 0 && qkv.size(1) % (3 * heads) == 0, "steadytune::", op, ": qkv has ", qkv.size(1),
+              " columns, which are not query, key and value of ", heads, " heads.");
+  TORCH_CHECK(row_offsets.numel() == row_numbers.numel() + 1, "steadytune::", op, ": ", row_numbers.numel(),
+              " rows need ", row_numbers.numel() + 1, " offsets, not ", row_offsets.numel(), ".");
+  const int32_t* offsets = row_offsets.const_data_ptr<int32_t>();
+  const int64_t rows = row_numbers.numel();
+  TORCH_CHECK(offsets[0] == 0 && offsets[rows] == qkv.size(0), "steadytune::", op, ": row_offsets run from ",
+              offsets[0], " to ", offsets[rows], ", not from 0 to the ", qkv.size(0), " tokens.");
+  for (int64_t row = 0; row < rows; ++row) {
+    const int64_t length = int64_t{offsets[row + 1]} - offsets[row];
+    // A query's position has 16 bits in the counter of its mask.
+    TORCH_CHECK(length >= 0 && length <= 65536, "steadytune::", op, ": row ", row, " has length ", length,
+                ", which is outside 0 .. 65536.");
+  }
+  return qkv.size(1) / 3;
+}
+
+/// Bounds are [segments, 2] on the CPU or on the device of `values`: begin and end of each segment in elements.
+inline void check_bounds(const char* op, const at::Tensor& bounds, int64_t elements) {
+  check_tensor(op, "bounds", bounds, at::kLong, 2);
+  TORCH_CHECK(bounds.size(1) == 2, "steadytune::", op, ": bounds must be [segments, 2].");
+  if (!bounds.device().is_cpu()) {
+    return;
+  }
+  const int64_t* data = bounds.const_data_ptr<int64_t>();
+  for (int64_t segment = 0; segment < bounds.size(0); ++segment) {
+    const int64_t begin = data[2 * segment];
+    const int64_t end = data[2 * segment + 1];
+    TORCH_CHECK(0 <= begin && begin <= end && end <= elements, "steadytune::", op, ": segment ", segment, " is ",
+                begin, " .. ", end, ", outside the buffer of ", elements, " elements.");
+  }
+}
+
+inline void check_buffer(const char* op, const char* name, const at::Tensor& buffer, const at::Tensor& values) {
+  check_tensor(op, name, buffer, at::kFloat, 1);
+  check_device(op, name, buffer, values);
+  TORCH_CHECK(buffer.numel() == values.numel(), "steadytune::", op, ": ", name, " has ", buffer.numel(),
+              " elements, the others ", values.numel(), ".");
+}
+
+inline void check_flags(const char* op, const at::Tensor& flags, const at::Tensor& bounds) {
+  check_tensor(op, "flags", flags, at::kInt, 1);
+  check_device(op, "flags", flags, bounds);
+  TORCH_CHECK(flags.numel() == bounds.size(0), "steadytune::", op, ": ", bounds.size(0), " segments have ",
+              flags.numel(), " flags.");
+}
+
+}  // namespace steadytune::kernels

@@ -1,0 +1,175 @@
+#include <ATen/Parallel.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
+#include <torch/library.h>
+
+#include <cmath>
+#include <optional>
+#include <vector>
+
+#include "kernels/adamw.h"
+#include "kernels/checks.h"
+#include "kernels/cpu/vector_kernels.h"
+
+// Operators over the arena's flat buffers. Segments are cut into chunks of fixed size, counted from the segment's
+// begin, and threads share whole chunks: so neither the sums nor the tails depend on the number of threads.
+namespace steadytune::kernels::cpu {
+namespace {
+
+constexpr int64_t chunk_elements = 32768;
+
+struct Chunk {
+  int64_t segment;
+  int64_t begin;
+  int64_t end;
+};
+
+/// `flags` may be null: then no segment is frozen.
+std::vector<Chunk> plan_chunks(const int64_t* bounds, int64_t segments, const int32_t* flags) {
+  std::vector<Chunk> chunks;
+  for (int64_t segment = 0; segment < segments; ++segment) {
+    if (flags != nullptr && (flags[segment] & segment_frozen) != 0) {
+      continue;
+    }
+    for (int64_t begin = bounds[2 * segment]; begin < bounds[2 * segment + 1]; begin += chunk_elements) {
+      chunks.push_back({segment, begin, std::min(begin + chunk_elements, bounds[2 * segment + 1])});
+    }
+  }
+  return chunks;
+}
+
+void check_cpu(const char* op, const char* name, const at::Tensor& tensor) {
+  TORCH_CHECK(tensor.device().is_cpu(), "steadytune::", op, ": ", name, " must be on the CPU.");
+}
+
+void adamw_(at::Tensor& values, const at::Tensor& gradients, at::Tensor& moment1, at::Tensor& moment2,
+            const std::optional<at::Tensor>& start, const at::Tensor& bounds, const at::Tensor& settings,
+            const at::Tensor& flags, const at::Tensor& squared_norm, double lr, double beta1, double beta2, double eps,
+            bool bias_correction, int64_t step, double max_grad_norm) {
+  const char* op = "adamw_";
+  check_buffer(op, "values", values, values);
+  check_buffer(op, "gradients", gradients, values);
+  check_buffer(op, "moment1", moment1, values);
+  check_buffer(op, "moment2", moment2, values);
+  const bool has_start = start.has_value() && start->defined();
+  if (has_start) {
+    check_buffer(op, "start", *start, values);
+  }
+  check_cpu(op, "bounds", bounds);
+  check_bounds(op, bounds, values.numel());
+  check_flags(op, flags, bounds);
+  check_tensor(op, "settings", settings, at::kFloat, 2);
+  check_device(op, "settings", settings, bounds);
+  const int64_t segments = bounds.size(0);
+  TORCH_CHECK(settings.size(0) == segments && settings.size(1) == 2, "steadytune::adamw_: settings must be [",
+              segments, ", 2].");
+  check_tensor(op, "squared_norm", squared_norm, at::kDouble, 0);
+  check_cpu(op, "squared_norm", squared_norm);
+  TORCH_CHECK(step >= 1, "steadytune::adamw_: step = ", step, " must count from 1.");
+  TORCH_CHECK(beta1 >= 0.0 && beta1 < 1.0 && beta2 >= 0.0 && beta2 < 1.0, "steadytune::adamw_: betas ", beta1, ", ",
+              beta2, " are outside 0 <= beta < 1.");
+  TORCH_CHECK(eps >= 0.0 && max_grad_norm >= 0.0, "steadytune::adamw_: eps = ", eps, " and max_grad_norm = ",
+              max_grad_norm, " must not be negative.");
+
+  const double norm = std::sqrt(*squared_norm.const_data_ptr<double>());
+  if (!std::isfinite(norm)) {
+    return;
+  }
+  const double clip = max_grad_norm > 0.0 ? std::min(1.0, max_grad_norm / (norm + 1e-6)) : 1.0;
+  const double correction1 = bias_correction ? 1.0 - std::pow(beta1, static_cast<double>(step)) : 1.0;
+  const double correction2 = bias_correction ? 1.0 - std::pow(beta2, static_cast<double>(step)) : 1.0;
+  const int32_t* flag = flags.const_data_ptr<int32_t>();
+  const float* setting = settings.const_data_ptr<float>();
+  std::vector<AdamwCoefficients> coefficients(segments);
+  for (int64_t segment = 0; segment < segments; ++segment) {
+    const double segment_lr = lr * setting[2 * segment];
+    const double decay = setting[2 * segment + 1];
+    TORCH_CHECK(has_start || (flag[segment] & segment_decay_towards_start) == 0 || decay == 0.0,
+                "steadytune::adamw_: segment ", segment, " decays towards the start, but no start values were given.");
+    coefficients[segment] = {
+        .clip = static_cast<float>(clip),
+        .beta2 = static_cast<float>(beta2),
+        .one_minus_beta1 = static_cast<float>(1.0 - beta1),
+        .one_minus_beta2 = static_cast<float>(1.0 - beta2),
+        .denominator_scale = static_cast<float>(1.0 / std::sqrt(correction2)),
+        .eps = static_cast<float>(eps),
+        .step_size = static_cast<float>(segment_lr / correction1),
+        .decay = static_cast<float>((flag[segment] & segment_decay_unscaled) != 0 ? decay : segment_lr * decay),
+    };
+  }
+
+  float* value = values.mutable_data_ptr<float>();
+  const float* gradient = gradients.const_data_ptr<float>();
+  float* first = moment1.mutable_data_ptr<float>();
+  float* second = moment2.mutable_data_ptr<float>();
+  const float* origin = has_start ? start->const_data_ptr<float>() : nullptr;
+  const std::vector<Chunk> chunks = plan_chunks(bounds.const_data_ptr<int64_t>(), segments, flag);
+  at::parallel_for(0, static_cast<int64_t>(chunks.size()), 1, [&](int64_t from, int64_t to) {
+    for (int64_t i = from; i < to; ++i) {
+      const auto& [segment, begin, end] = chunks[i];
+      const AdamwCoefficients& c = coefficients[segment];
+      const bool towards_start = (flag[segment] & segment_decay_towards_start) != 0 && c.decay != 0.0f;
+      vector_kernels().adamw(c, value + begin, gradient + begin, first + begin, second + begin,
+                             towards_start ? origin + begin : nullptr, end - begin);
+    }
+  });
+}
+
+at::Tensor squared_norm(const at::Tensor& gradients, const at::Tensor& bounds, const at::Tensor& flags) {
+  const char* op = "squared_norm";
+  check_buffer(op, "gradients", gradients, gradients);
+  check_cpu(op, "bounds", bounds);
+  check_bounds(op, bounds, gradients.numel());
+  check_flags(op, flags, bounds);
+  const float* gradient = gradients.const_data_ptr<float>();
+  const std::vector<Chunk> chunks =
+      plan_chunks(bounds.const_data_ptr<int64_t>(), bounds.size(0), flags.const_data_ptr<int32_t>());
+  std::vector<double> sums(chunks.size());
+  at::parallel_for(0, static_cast<int64_t>(chunks.size()), 1, [&](int64_t from, int64_t to) {
+    for (int64_t i = from; i < to; ++i) {
+      sums[i] = vector_kernels().squared_sum(gradient + chunks[i].begin, chunks[i].end - chunks[i].begin);
+    }
+  });
+  double sum = 0.0;
+  for (const double part : sums) {
+    sum += part;
+  }
+  at::Tensor result = at::empty({}, gradients.options().dtype(at::kDouble));
+  *result.mutable_data_ptr<double>() = sum;
+  return result;
+}
+
+at::Tensor segment_squared_distance(const at::Tensor& values, const at::Tensor& start, const at::Tensor& bounds) {
+  const char* op = "segment_squared_distance";
+  check_buffer(op, "values", values, values);
+  check_buffer(op, "start", start, values);
+  check_cpu(op, "bounds", bounds);
+  check_bounds(op, bounds, values.numel());
+  const float* value = values.const_data_ptr<float>();
+  const float* origin = start.const_data_ptr<float>();
+  const std::vector<Chunk> chunks = plan_chunks(bounds.const_data_ptr<int64_t>(), bounds.size(0), nullptr);
+  std::vector<double> sums(chunks.size());
+  at::parallel_for(0, static_cast<int64_t>(chunks.size()), 1, [&](int64_t from, int64_t to) {
+    for (int64_t i = from; i < to; ++i) {
+      const auto& [segment, begin, end] = chunks[i];
+      sums[i] = vector_kernels().squared_distance(value + begin, origin + begin, end - begin);
+    }
+  });
+  at::Tensor result = at::empty({bounds.size(0)}, values.options().dtype(at::kDouble));
+  double* by_segment = result.mutable_data_ptr<double>();
+  std::fill_n(by_segment, bounds.size(0), 0.0);
+  for (size_t i = 0; i < chunks.size(); ++i) {
+    by_segment[chunks[i].segment] += sums[i];
+  }
+  return result;
+}
+
+}  // namespace
+
+TORCH_LIBRARY_IMPL(steadytune, CPU, m) {
+  m.impl("adamw_", adamw_);
+  m.impl("squared_norm", squared_norm);
+  m.impl("segment_squared_distance", segment_squared_distance);
+}
+
+}  // namespace steadytune::kernels::cpu

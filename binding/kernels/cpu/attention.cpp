@@ -1,0 +1,170 @@
+#include <ATen/Parallel.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <torch/library.h>
+
+#include <algorithm>
+#include <atomic>
+#include <tuple>
+#include <vector>
+
+#include "kernels/checks.h"
+#include "kernels/cpu/dispatch.h"
+#include "kernels/cpu/vector_kernels.h"
+
+namespace steadytune::kernels::cpu {
+namespace {
+
+/// One head of one row, or some queries of it. Tasks write to disjoint places, so their order changes no bit.
+struct Task {
+  int64_t row;
+  int64_t head;
+  int64_t query_begin;
+  int64_t query_end;
+  int64_t cost;
+};
+
+/// Cuts the batch into tasks, the dearest first, so that no thread is left with a long row at the end. A query tile of
+/// `queries_per_task` is the smallest piece.
+std::vector<Task> plan_tasks(const int32_t* offsets, int64_t rows, int64_t heads, int64_t queries_per_task) {
+  std::vector<Task> tasks;
+  tasks.reserve(rows * heads);
+  for (int64_t row = 0; row < rows; ++row) {
+    const int64_t length = offsets[row + 1] - offsets[row];
+    for (int64_t head = 0; head < heads; ++head) {
+      for (int64_t begin = 0; begin < length; begin += queries_per_task) {
+        const int64_t end = std::min(length, begin + queries_per_task);
+        tasks.push_back({row, head, begin, end, (end - begin) * length});
+      }
+    }
+  }
+  std::stable_sort(tasks.begin(), tasks.end(), [](const Task& a, const Task& b) { return a.cost > b.cost; });
+  return tasks;
+}
+
+/// Runs body(task, scratch) for every task; a thread takes the next one when it has done its last. Each has its own
+/// scratch of `floats`.
+template <typename Body>
+void run_tasks(const std::vector<Task>& tasks, int64_t floats, const Body& body) {
+  const int64_t workers = std::min<int64_t>(at::get_num_threads(), tasks.size());
+  if (workers == 0) {
+    return;
+  }
+  const at::Tensor scratch = at::empty({workers, floats}, at::kFloat);
+  float* scratch_begin = scratch.mutable_data_ptr<float>();
+  std::atomic<size_t> next{0};
+  at::parallel_for(0, workers, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t worker = begin; worker < end; ++worker) {
+      for (size_t i = next.fetch_add(1); i < tasks.size(); i = next.fetch_add(1)) {
+        body(tasks[i], scratch_begin + worker * floats);
+      }
+    }
+  });
+}
+
+int64_t longest_row(const int32_t* offsets, int64_t rows) {
+  int64_t longest = 0;
+  for (int64_t row = 0; row < rows; ++row) {
+    longest = std::max<int64_t>(longest, offsets[row + 1] - offsets[row]);
+  }
+  return longest;
+}
+
+/// Queries of one forward task: enough to make up for transposing the keys anew.
+constexpr int64_t forward_task_queries = 256;
+
+template <typename Scalar>
+AttentionRow<Scalar> attention_row(const at::Tensor& qkv, const int32_t* offsets, const int32_t* numbers, int64_t row,
+                                   int64_t heads) {
+  return {
+      .qkv = qkv.const_data_ptr<Scalar>() + offsets[row] * qkv.size(1),
+      .length = offsets[row + 1] - offsets[row],
+      .heads = heads,
+      .head_size = qkv.size(1) / (3 * heads),
+      .row = static_cast<uint32_t>(numbers[row]),
+  };
+}
+
+std::tuple<at::Tensor, at::Tensor> packed_attention(const at::Tensor& qkv_any, const at::Tensor& row_offsets,
+                                                    const at::Tensor& row_numbers, int64_t heads, double p,
+                                                    int64_t seed, int64_t layer, int64_t step) {
+  const int64_t hidden = check_attention("packed_attention", qkv_any, row_offsets, row_numbers, heads);
+  check_device("packed_attention", "row_numbers", row_numbers, qkv_any);
+  const DropoutDraw draw = checked_draw("packed_attention", p, seed, layer,
+                                        static_cast<int64_t>(Site::attention_probabilities), step);
+  const at::Tensor qkv = qkv_any.contiguous();
+  const int64_t tokens = qkv.size(0);
+  at::Tensor output = at::empty({tokens, hidden}, qkv.options());
+  at::Tensor logsumexp = at::empty({heads, tokens}, qkv.options().dtype(at::kFloat));
+  const int32_t* offsets = row_offsets.const_data_ptr<int32_t>();
+  const int32_t* numbers = row_numbers.const_data_ptr<int32_t>();
+  const int64_t rows = row_numbers.numel();
+  const VectorKernels& kernels = vector_kernels();
+  const int64_t floats = kernels.attention_forward_scratch(longest_row(offsets, rows), hidden / heads);
+  const std::vector<Task> tasks = plan_tasks(offsets, rows, heads, forward_task_queries);
+  dispatch_floating(qkv.scalar_type(), [&]<typename Scalar>() {
+    run_tasks(tasks, floats, [&](const Task& task, float* scratch) {
+      const int64_t first = offsets[task.row];
+      const AttentionForward<Scalar> forward{
+          .row = attention_row<Scalar>(qkv, offsets, numbers, task.row, heads),
+          .output = output.mutable_data_ptr<Scalar>() + first * hidden,
+          .logsumexp = logsumexp.mutable_data_ptr<float>() + task.head * tokens + first,
+      };
+      kernels.of<Scalar>().attention_forward(forward, task.head, task.query_begin, task.query_end, draw, scratch);
+    });
+  });
+  return {output, logsumexp};
+}
+
+at::Tensor packed_attention_backward(const at::Tensor& grad_output_any, const at::Tensor& qkv_any,
+                                     const at::Tensor& output, const at::Tensor& logsumexp,
+                                     const at::Tensor& row_offsets, const at::Tensor& row_numbers, int64_t heads,
+                                     double p, int64_t seed, int64_t layer, int64_t step) {
+  const char* op = "packed_attention_backward";
+  const int64_t hidden = check_attention(op, qkv_any, row_offsets, row_numbers, heads);
+  const int64_t tokens = qkv_any.size(0);
+  check_device(op, "row_numbers", row_numbers, qkv_any);
+  check_device(op, "grad_output", grad_output_any, qkv_any);
+  TORCH_CHECK(grad_output_any.scalar_type() == qkv_any.scalar_type() && grad_output_any.sizes() == output.sizes() &&
+                  output.dim() == 2 && output.size(0) == tokens && output.size(1) == hidden,
+              "steadytune::packed_attention_backward: grad_output and output must be [", tokens, ", ", hidden,
+              "] in the dtype of qkv.");
+  check_tensor(op, "logsumexp", logsumexp, at::kFloat, 2);
+  TORCH_CHECK(logsumexp.size(0) == heads && logsumexp.size(1) == tokens,
+              "steadytune::packed_attention_backward: logsumexp must be [", heads, ", ", tokens, "].");
+  const DropoutDraw draw = checked_draw(op, p, seed, layer, static_cast<int64_t>(Site::attention_probabilities), step);
+  const at::Tensor qkv = qkv_any.contiguous();
+  const at::Tensor grad_output = grad_output_any.contiguous();
+  at::Tensor grad_qkv = at::empty_like(qkv);
+  const int32_t* offsets = row_offsets.const_data_ptr<int32_t>();
+  const int32_t* numbers = row_numbers.const_data_ptr<int32_t>();
+  const int64_t rows = row_numbers.numel();
+  const VectorKernels& kernels = vector_kernels();
+  const int64_t longest = longest_row(offsets, rows);
+  const int64_t floats = kernels.attention_backward_scratch(longest, hidden / heads);
+  // Gradients of keys and values sum over all queries, so a head of a row is not cut.
+  const std::vector<Task> tasks = plan_tasks(offsets, rows, heads, std::max<int64_t>(1, longest));
+  dispatch_floating(qkv.scalar_type(), [&]<typename Scalar>() {
+    run_tasks(tasks, floats, [&](const Task& task, float* scratch) {
+      const int64_t first = offsets[task.row];
+      const AttentionBackward<Scalar> backward{
+          .row = attention_row<Scalar>(qkv, offsets, numbers, task.row, heads),
+          .grad_output = grad_output.const_data_ptr<Scalar>() + first * hidden,
+          .logsumexp = logsumexp.const_data_ptr<float>() + task.head * tokens + first,
+          .grad_qkv = grad_qkv.mutable_data_ptr<Scalar>() + first * 3 * hidden,
+      };
+      kernels.of<Scalar>().attention_backward(backward, task.head, draw, scratch);
+    });
+  });
+  return grad_qkv;
+}
+
+}  // namespace
+
+TORCH_LIBRARY_IMPL(steadytune, CPU, m) {
+  m.impl("packed_attention", packed_attention);
+  m.impl("packed_attention_backward", packed_attention_backward);
+}
+
+}  // namespace steadytune::kernels::cpu

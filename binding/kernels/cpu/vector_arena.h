@@ -1,0 +1,69 @@
+#pragma once
+
+#include <algorithm>
+
+#include "kernels/cpu/vector_math.h"
+
+namespace steadytune::kernels::cpu {
+namespace {
+
+template <bool towards_start>
+void adamw_elements(const AdamwCoefficients& c, float* values, const float* gradients, float* moment1, float* moment2,
+                    const float* start, int64_t count) {
+  for (int64_t i = 0; i < count; i += width) {
+    const int64_t size = std::min(width, count - i);
+    const auto load = [&](const float* from) { return size == width ? Vec::loadu(from + i) : Vec::loadu(from + i, size); };
+    const auto store = [&](const Vec& what, float* to) { size == width ? what.store(to + i) : what.store(to + i, size); };
+    Vec value = load(values);
+    Vec first = load(moment1);
+    Vec second = load(moment2);
+    adamw_element(c, value, load(gradients), first, second, towards_start ? load(start) : Vec(0.0f),
+                  [](const Vec& values) { return values.sqrt(); });
+    store(value, values);
+    store(first, moment1);
+    store(second, moment2);
+  }
+}
+
+inline void adamw_segment(const AdamwCoefficients& c, float* values, const float* gradients, float* moment1,
+                          float* moment2, const float* start, int64_t count) {
+  if (start != nullptr) {
+    adamw_elements<true>(c, values, gradients, moment1, moment2, start, count);
+  } else {
+    adamw_elements<false>(c, values, gradients, moment1, moment2, nullptr, count);
+  }
+}
+
+/// Sum over squares of element(i), in double: neither overflows nor loses small terms. Many partial sums hide the latency of the addition.
+template <typename Element>
+inline double sum_of_squares(int64_t count, Element element) {
+  constexpr int64_t lanes = 32;
+  double sums[lanes] = {};
+  int64_t i = 0;
+  for (; i + lanes <= count; i += lanes) {
+    for (int64_t lane = 0; lane < lanes; ++lane) {
+      const double value = element(i + lane);
+      sums[lane] += value * value;
+    }
+  }
+  for (int64_t lane = 0; i < count; ++i, ++lane) {
+    const double value = element(i);
+    sums[lane] += value * value;
+  }
+  double sum = 0.0;
+  for (int64_t lane = 0; lane < lanes; ++lane) {
+    sum += sums[lane];
+  }
+  return sum;
+}
+
+inline double squared_sum(const float* values, int64_t count) {
+  return sum_of_squares(count, [=](int64_t i) { return static_cast<double>(values[i]); });
+}
+
+inline double squared_distance(const float* values, const float* start, int64_t count) {
+  return sum_of_squares(count, [=](int64_t i) { return static_cast<double>(values[i]) - start[i]; });
+}
+
+}  // namespace
+}  // namespace steadytune::kernels::cpu

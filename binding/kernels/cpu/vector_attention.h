@@ -1,0 +1,329 @@
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include "kernels/cpu/vector_philox.h"
+
+// Attention of one head over one row, all in float32. Queries go in tiles whose scores against every key of the row are
+// held at once, so the softmax needs no second pass and no [length, length] buffer exists. Operands are first packed
+// into contiguous, padded scratch: tokens lie 3 * hidden elements apart, which is unkind to caches and pages.
+namespace steadytune::kernels::cpu {
+namespace {
+
+/// Hands out pieces of scratch, each on a 64-byte boundary. Without memory it only counts.
+class Scratch {
+ public:
+  explicit Scratch(float* begin) : begin_(begin) {}
+  float* take(int64_t floats) {
+    float* piece = begin_ == nullptr ? nullptr : begin_ + used_;
+    used_ += round_up(floats, 16);
+    return piece;
+  }
+  int64_t used() const { return used_; }
+
+ private:
+  float* begin_;
+  int64_t used_ = 0;
+};
+
+/// Sizes of one head of one row, with both axes padded to whole vectors.
+struct HeadShape {
+  int64_t length;
+  int64_t head_size;
+  int64_t padded_length = round_up(length, width);
+  int64_t padded_head_size = round_up(head_size, width);
+  int64_t tile = std::min(attention_tile(length), length);
+  int64_t mask_blocks = (length + dropout_block_columns - 1) / dropout_block_columns;
+};
+
+/// Factors of dropout on the probabilities of a tile of queries, [tile, padded_length]: 0 or the scale.
+class MaskTile {
+ public:
+  MaskTile(const HeadShape& shape, Scratch& scratch)
+      : shape_(shape),
+        factors_(scratch.take(shape.tile * shape.padded_length)),
+        // Lanes are 16 bits wide, the counters 32; a last batch of Philox blocks may run over the end.
+        lanes_(reinterpret_cast<uint16_t*>(scratch.take(padded_blocks() * dropout_block_columns / 2))),
+        place_(reinterpret_cast<uint32_t*>(scratch.take(padded_blocks()))),
+        block_(reinterpret_cast<uint32_t*>(scratch.take(padded_blocks()))) {}
+
+  void draw(const DropoutDraw& draw, uint32_t row, int64_t head, int64_t query_begin, int64_t queries) {
+    const int64_t blocks = shape_.mask_blocks;
+    for (int64_t query = 0; query < queries; ++query) {
+      const uint32_t place = attention_place(static_cast<uint32_t>(head), static_cast<uint32_t>(query_begin + query));
+      for (int64_t block = 0; block < blocks; ++block) {
+        place_[query * blocks + block] = place;
+        block_[query * blocks + block] = static_cast<uint32_t>(block);
+      }
+    }
+    for (int64_t i = queries * blocks; i < round_up(queries * blocks, philox_batch); ++i) {
+      place_[i] = block_[i] = 0;
+    }
+    philox_lanes(draw, row, place_, block_, queries * blocks, lanes_);
+    const int64_t drawn = blocks * dropout_block_columns;
+    for (int64_t query = 0; query < queries; ++query) {
+      const uint16_t* lanes = lanes_ + query * drawn;
+      float* factors = factors_ + query * shape_.padded_length;
+      for (int64_t key = 0; key < drawn; ++key) {
+        factors[key] = lanes[key] >= draw.threshold ? draw.scale : 0.0f;
+      }
+      zero(factors + drawn, shape_.padded_length - drawn);
+    }
+  }
+
+  const float* of(int64_t query) const { return factors_ + query * shape_.padded_length; }
+
+ private:
+  int64_t padded_blocks() const { return round_up(shape_.tile * shape_.mask_blocks, 16); }
+
+  const HeadShape& shape_;
+  float* factors_;
+  uint16_t* lanes_;
+  uint32_t* place_;
+  uint32_t* block_;
+};
+
+struct ForwardScratch {
+  ForwardScratch(const HeadShape& shape, Scratch scratch)
+      : query(scratch.take(shape.tile * shape.padded_head_size)),
+        key_transposed(scratch.take(shape.padded_head_size * shape.padded_length)),
+        value(scratch.take(shape.padded_length * shape.padded_head_size)),
+        scores(scratch.take(shape.tile * shape.padded_length)),
+        output(scratch.take(shape.tile * shape.padded_head_size)),
+        mask(shape, scratch),
+        floats(scratch.used()) {}
+
+  float* query;
+  float* key_transposed;
+  float* value;
+  float* scores;
+  float* output;
+  MaskTile mask;
+  int64_t floats;
+};
+
+struct BackwardScratch {
+  BackwardScratch(const HeadShape& shape, Scratch scratch)
+      : query(scratch.take(shape.tile * shape.padded_head_size)),
+        grad_output(scratch.take(shape.tile * shape.padded_head_size)),
+        key(scratch.take(shape.padded_length * shape.padded_head_size)),
+        key_transposed(scratch.take(shape.padded_head_size * shape.padded_length)),
+        value_transposed(scratch.take(shape.padded_head_size * shape.padded_length)),
+        grad_query(scratch.take(shape.tile * shape.padded_head_size)),
+        grad_key(scratch.take(shape.padded_length * shape.padded_head_size)),
+        grad_value(scratch.take(shape.padded_length * shape.padded_head_size)),
+        scores(scratch.take(shape.tile * shape.padded_length)),
+        grad_scores(scratch.take(shape.tile * shape.padded_length)),
+        mask(shape, scratch),
+        floats(scratch.used()) {}
+
+  float* query;
+  float* grad_output;
+  float* key;
+  float* key_transposed;
+  float* value_transposed;
+  float* grad_query;
+  float* grad_key;
+  float* grad_value;
+  float* scores;
+  float* grad_scores;
+  MaskTile mask;
+  int64_t floats;
+};
+
+template <typename Scratches>
+int64_t scratch_floats(int64_t length, int64_t head_size) {
+  const HeadShape shape{.length = length, .head_size = head_size};
+  return Scratches(shape, Scratch(nullptr)).floats;
+}
+
+/// Packs one operand of all tokens of a head, [padded_length, padded_head_size].
+template <typename Scalar>
+void pack_head(const HeadShape& shape, const Scalar* source, int64_t stride, float* target) {
+  pack_rows(source, stride, shape.length, shape.head_size, 1.0f, target, shape.padded_head_size);
+  zero(target + shape.length * shape.padded_head_size,
+       (shape.padded_length - shape.length) * shape.padded_head_size);
+}
+
+/// scores [queries, padded_length] = query key^T; padded keys get -inf, so that they weigh nothing.
+inline void score(const HeadShape& shape, const float* query, int64_t queries, const float* key_transposed,
+                  float* scores) {
+  multiply<false>(queries, shape.padded_length, shape.head_size, query, shape.padded_head_size, 1, key_transposed,
+                  shape.padded_length, scores, shape.padded_length);
+  for (int64_t i = 0; i < queries; ++i) {
+    for (int64_t key = shape.length; key < shape.padded_length; ++key) {
+      scores[i * shape.padded_length + key] = -std::numeric_limits<float>::infinity();
+    }
+  }
+}
+
+inline float sum_of(Vec values) {
+  float lanes[width];
+  values.store(lanes);
+  float sum = 0.0f;
+  for (int64_t i = 0; i < width; ++i) {
+    sum += lanes[i];
+  }
+  return sum;
+}
+
+inline float largest_of(Vec values) {
+  float lanes[width];
+  values.store(lanes);
+  return *std::max_element(lanes, lanes + width);
+}
+
+/// Turns a row of scores into exp(score - largest), masked by `factors` where given. Returns {largest, sum of the
+/// unmasked exponentials}.
+template <bool masked>
+std::pair<float, float> exponentials(float* scores, const float* factors, int64_t padded_length) {
+  Vec largest(-std::numeric_limits<float>::infinity());
+  for (int64_t key = 0; key < padded_length; key += width) {
+    largest = at::vec::maximum(largest, Vec::loadu(scores + key));
+  }
+  const float shift = largest_of(largest);
+  Vec sum(0.0f);
+  for (int64_t key = 0; key < padded_length; key += width) {
+    Vec weight = (Vec::loadu(scores + key) - Vec(shift)).exp_u20();
+    sum = sum + weight;
+    if constexpr (masked) {
+      weight = weight * Vec::loadu(factors + key);
+    }
+    weight.store(scores + key);
+  }
+  return {shift, sum_of(sum)};
+}
+
+/// From scores and gradients of the masked probabilities to masked probabilities (for the gradient of the values) and
+/// gradients of the scores, in place: dS = P (mask dP - sum(P mask dP)). The sum is taken from the row itself rather
+/// than from output . grad_output as flash attention does: then the row of dS sums to zero up to float32 rounding even
+/// where the output was rounded to bfloat16.
+template <bool masked>
+void softmax_backward(float* scores, float* grad_scores, const float* factors, float logsumexp, int64_t padded_length) {
+  Vec products(0.0f);
+  for (int64_t key = 0; key < padded_length; key += width) {
+    const Vec probability = (Vec::loadu(scores + key) - Vec(logsumexp)).exp_u20();
+    Vec grad = Vec::loadu(grad_scores + key);
+    if constexpr (masked) {
+      grad = grad * Vec::loadu(factors + key);
+      grad.store(grad_scores + key);
+    }
+    products = at::vec::fmadd(probability, grad, products);
+    probability.store(scores + key);
+  }
+  const Vec mean(sum_of(products));
+  for (int64_t key = 0; key < padded_length; key += width) {
+    const Vec probability = Vec::loadu(scores + key);
+    (probability * (Vec::loadu(grad_scores + key) - mean)).store(grad_scores + key);
+    if constexpr (masked) {
+      (probability * Vec::loadu(factors + key)).store(scores + key);
+    }
+  }
+}
+
+template <typename Scalar>
+void attention_forward_head(const AttentionForward<Scalar>& task, int64_t head, int64_t query_begin, int64_t query_end,
+                            const DropoutDraw& draw, float* scratch_begin) {
+  const AttentionRow<Scalar>& row = task.row;
+  const HeadShape shape{.length = row.length, .head_size = row.head_size};
+  ForwardScratch scratch(shape, Scratch(scratch_begin));
+  const int64_t hidden = row.heads * row.head_size;
+  const int64_t stride = 3 * hidden;
+  const int64_t padded = shape.padded_head_size;
+  const Scalar* qkv = row.qkv + head * row.head_size;
+  const float scale = 1.0f / std::sqrt(static_cast<float>(row.head_size));
+  const bool masked = draw.threshold > 0;
+
+  // The keys are only needed transposed; the values then take their place.
+  pack_head(shape, qkv + hidden, stride, scratch.value);
+  transpose(scratch.value, shape.padded_length, padded, scratch.key_transposed);
+  pack_head(shape, qkv + 2 * hidden, stride, scratch.value);
+
+  for (int64_t begin = query_begin; begin < query_end; begin += shape.tile) {
+    const int64_t queries = std::min(shape.tile, query_end - begin);
+    pack_rows(qkv + begin * stride, stride, queries, shape.head_size, scale, scratch.query, padded);
+    score(shape, scratch.query, queries, scratch.key_transposed, scratch.scores);
+    if (masked) {
+      scratch.mask.draw(draw, row.row, head, begin, queries);
+    }
+    float inverse_sums[64];
+    for (int64_t query = 0; query < queries; ++query) {
+      float* scores = scratch.scores + query * shape.padded_length;
+      const auto [largest, sum] = masked
+                                      ? exponentials<true>(scores, scratch.mask.of(query), shape.padded_length)
+                                      : exponentials<false>(scores, nullptr, shape.padded_length);
+      inverse_sums[query] = 1.0f / sum;
+      task.logsumexp[begin + query] = largest + std::log(sum);
+    }
+    multiply<false>(queries, padded, shape.length, scratch.scores, shape.padded_length, 1, scratch.value, padded,
+                    scratch.output, padded);
+    Scalar* output = task.output + begin * hidden + head * row.head_size;
+    for (int64_t query = 0; query < queries; ++query) {
+      unpack_rows(scratch.output + query * padded, padded, 1, shape.head_size, inverse_sums[query],
+                  output + query * hidden, hidden);
+    }
+  }
+}
+
+template <typename Scalar>
+void attention_backward_head(const AttentionBackward<Scalar>& task, int64_t head, const DropoutDraw& draw,
+                             float* scratch_begin) {
+  const AttentionRow<Scalar>& row = task.row;
+  const HeadShape shape{.length = row.length, .head_size = row.head_size};
+  BackwardScratch scratch(shape, Scratch(scratch_begin));
+  const int64_t hidden = row.heads * row.head_size;
+  const int64_t stride = 3 * hidden;
+  const int64_t padded = shape.padded_head_size;
+  const int64_t padded_length = shape.padded_length;
+  const Scalar* qkv = row.qkv + head * row.head_size;
+  const Scalar* grad_output = task.grad_output + head * row.head_size;
+  Scalar* grad_qkv = task.grad_qkv + head * row.head_size;
+  const float scale = 1.0f / std::sqrt(static_cast<float>(row.head_size));
+  const bool masked = draw.threshold > 0;
+
+  // The values are only needed transposed; their gradient then takes the place they were packed in.
+  pack_head(shape, qkv + 2 * hidden, stride, scratch.grad_value);
+  transpose(scratch.grad_value, padded_length, padded, scratch.value_transposed);
+  pack_head(shape, qkv + hidden, stride, scratch.key);
+  transpose(scratch.key, padded_length, padded, scratch.key_transposed);
+  zero(scratch.grad_value, shape.length * padded);
+  zero(scratch.grad_key, shape.length * padded);
+
+  for (int64_t begin = 0; begin < shape.length; begin += shape.tile) {
+    const int64_t queries = std::min(shape.tile, shape.length - begin);
+    pack_rows(qkv + begin * stride, stride, queries, shape.head_size, scale, scratch.query, padded);
+    pack_rows(grad_output + begin * hidden, hidden, queries, shape.head_size, 1.0f, scratch.grad_output, padded);
+    score(shape, scratch.query, queries, scratch.key_transposed, scratch.scores);
+    multiply<false>(queries, padded_length, shape.head_size, scratch.grad_output, padded, 1, scratch.value_transposed,
+                    padded_length, scratch.grad_scores, padded_length);
+    if (masked) {
+      scratch.mask.draw(draw, row.row, head, begin, queries);
+    }
+    for (int64_t query = 0; query < queries; ++query) {
+      float* scores = scratch.scores + query * padded_length;
+      float* grad_scores = scratch.grad_scores + query * padded_length;
+      const float logsumexp = task.logsumexp[begin + query];
+      if (masked) {
+        softmax_backward<true>(scores, grad_scores, scratch.mask.of(query), logsumexp, padded_length);
+      } else {
+        softmax_backward<false>(scores, grad_scores, nullptr, logsumexp, padded_length);
+      }
+    }
+    // The query was packed with the scale in it, so the gradient of the key is complete; the query's own is not.
+    multiply<true>(shape.length, padded, queries, scratch.scores, 1, padded_length, scratch.grad_output, padded,
+                   scratch.grad_value, padded);
+    multiply<true>(shape.length, padded, queries, scratch.grad_scores, 1, padded_length, scratch.query, padded,
+                   scratch.grad_key, padded);
+    multiply<false>(queries, padded, shape.length, scratch.grad_scores, padded_length, 1, scratch.key, padded,
+                    scratch.grad_query, padded);
+    unpack_rows(scratch.grad_query, padded, queries, shape.head_size, scale, grad_qkv + begin * stride, stride);
+  }
+  unpack_rows(scratch.grad_key, padded, shape.length, shape.head_size, 1.0f, grad_qkv + hidden, stride);
+  unpack_rows(scratch.grad_value, padded, shape.length, shape.head_size, 1.0f, grad_qkv + 2 * hidden, stride);
+}
+
+}  // namespace
+}  // namespace steadytune::kernels::cpu

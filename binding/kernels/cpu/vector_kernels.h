@@ -1,0 +1,103 @@
+#pragma once
+
+#include <c10/util/BFloat16.h>
+
+#include <cstdint>
+#include <type_traits>
+
+#include "kernels/adamw.h"
+#include "kernels/dropout.h"
+
+/// The inner loops of the CPU operators. They are compiled once per instruction set (vector_{default,avx2,avx512}.cpp)
+/// and reached through a table, so that the code around them (checks, threads, dispatch) is built only once and no
+/// inline function of libtorch or of the standard library is ever compiled for instructions that the machine may lack.
+namespace steadytune::kernels::cpu {
+
+/// One row of packed attention, as both directions see it. Scalar is float or c10::BFloat16.
+template <typename Scalar>
+struct AttentionRow {
+  /// [length, 3 * heads * head_size]: query, key, value of the row's first token.
+  const Scalar* qkv;
+  int64_t length;
+  int64_t heads;
+  int64_t head_size;
+  /// Number of the row in the data set.
+  uint32_t row;
+};
+
+template <typename Scalar>
+struct AttentionForward {
+  AttentionRow<Scalar> row;
+  /// [length, heads * head_size]
+  Scalar* output;
+  /// [length] of the head at work.
+  float* logsumexp;
+};
+
+template <typename Scalar>
+struct AttentionBackward {
+  AttentionRow<Scalar> row;
+  /// [length, heads * head_size]
+  const Scalar* grad_output;
+  /// [length] of the head at work.
+  const float* logsumexp;
+  /// [length, 3 * heads * head_size]
+  Scalar* grad_qkv;
+};
+
+/// `draw` with threshold 0 means no dropout.
+template <typename Scalar>
+struct ScalarKernels {
+  /// Tokens [0, count) of x [count, columns].
+  void (*dropout)(const Scalar* x, Scalar* y, const int32_t* rows, const int32_t* positions, int64_t count,
+                  int64_t columns, const DropoutDraw& draw);
+  /// Queries [query_begin, query_end) of one head of one row.
+  void (*attention_forward)(const AttentionForward<Scalar>& task, int64_t head, int64_t query_begin,
+                            int64_t query_end, const DropoutDraw& draw, float* scratch);
+  /// One head of one row.
+  void (*attention_backward)(const AttentionBackward<Scalar>& task, int64_t head, const DropoutDraw& draw,
+                             float* scratch);
+};
+
+struct VectorKernels {
+  const char* name;
+  ScalarKernels<float> float32;
+  ScalarKernels<c10::BFloat16> bfloat16;
+  /// Floats of scratch, 64-byte aligned, that attention over rows of at most `length` tokens needs.
+  int64_t (*attention_forward_scratch)(int64_t length, int64_t head_size);
+  int64_t (*attention_backward_scratch)(int64_t length, int64_t head_size);
+  /// `start` may be null: decay towards zero.
+  void (*adamw)(const AdamwCoefficients& coefficients, float* values, const float* gradients, float* moment1,
+                float* moment2, const float* start, int64_t count);
+  /// Sum of squares, in double.
+  double (*squared_sum)(const float* values, int64_t count);
+  double (*squared_distance)(const float* values, const float* start, int64_t count);
+
+  template <typename Scalar>
+  const ScalarKernels<Scalar>& of() const {
+    if constexpr (std::is_same_v<Scalar, float>) {
+      return float32;
+    } else {
+      return bfloat16;
+    }
+  }
+};
+
+extern const VectorKernels default_kernels;
+extern const VectorKernels avx2_kernels;
+extern const VectorKernels avx512_kernels;
+
+/// The table of this process, chosen at the first call.
+const VectorKernels& vector_kernels();
+
+/// Queries that attention handles at a time: their scores against all keys are the only [queries, length] buffers, and
+/// stay within the second-level cache.
+inline int64_t attention_tile(int64_t length) {
+  constexpr int64_t largest = 64;
+  constexpr int64_t smallest = 8;
+  constexpr int64_t scores = 64 * 512;
+  const int64_t fitting = scores / (length > 0 ? length : 1);
+  return fitting < smallest ? smallest : (fitting > largest ? largest : fitting);
+}
+
+}  // namespace steadytune::kernels::cpu

@@ -1,0 +1,31 @@
+#pragma once
+
+#include "kernels/cpu/vector_arena.h"
+#include "kernels/cpu/vector_attention.h"
+#include "kernels/cpu/vector_dropout.h"
+
+namespace steadytune::kernels::cpu {
+namespace {
+
+template <typename Scalar>
+constexpr ScalarKernels<Scalar> scalar_kernels = {
+    .dropout = dropout_tokens<Scalar>,
+    .attention_forward = attention_forward_head<Scalar>,
+    .attention_backward = attention_backward_head<Scalar>,
+};
+
+constexpr VectorKernels vector_table(const char* name) {
+  return {
+      .name = name,
+      .float32 = scalar_kernels<float>,
+      .bfloat16 = scalar_kernels<c10::BFloat16>,
+      .attention_forward_scratch = scratch_floats<ForwardScratch>,
+      .attention_backward_scratch = scratch_floats<BackwardScratch>,
+      .adamw = adamw_segment,
+      .squared_sum = squared_sum,
+      .squared_distance = squared_distance,
+  };
+}
+
+}  // namespace
+}  // namespace steadytune::kernels::cpu

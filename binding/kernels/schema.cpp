@@ -1,0 +1,45 @@
+#include <torch/library.h>
+
+/// The operators of steadytune. Each stands here once; every device implements all of them, and autograd.cpp joins the
+/// differentiable ones to their backward. Nothing is drawn from a generator: randomness is a function of the arguments
+/// (philox.h).
+///
+/// Shapes: N tokens, C columns, T tokens of a packed batch, B rows, h hidden size, S segments of the arena.
+TORCH_LIBRARY(steadytune, m) {
+  // Inverted dropout on x [N, C], float32 or bfloat16. `rows` [N] and `positions` [N], int32: the data set's row of each
+  // token and the token's place in it. With p = 0 the answer is x itself. The backward is the same operator on the
+  // gradient.
+  m.def(
+      "dropout(Tensor x, Tensor rows, Tensor positions, float p, int seed, int layer, int site, int step) -> Tensor");
+
+  // softmax(Q K^T / sqrt(d)) V for every row and head by itself, with dropout on the probabilities.
+  // `qkv` [T, 3h], float32 or bfloat16: query, key, value of a token side by side, each [heads, d]. `row_offsets` int32
+  // [B + 1] on the CPU, from 0 to T; empty rows are allowed. `row_numbers` int32 [B].
+  // Returns the output [T, h] and the logarithm of each softmax's denominator, float32 [heads, T], for the backward.
+  m.def(
+      "packed_attention(Tensor qkv, Tensor row_offsets, Tensor row_numbers, int heads, float p, int seed, int layer, "
+      "int step) -> (Tensor output, Tensor logsumexp)");
+  m.def(
+      "packed_attention_backward(Tensor grad_output, Tensor qkv, Tensor output, Tensor logsumexp, Tensor row_offsets, "
+      "Tensor row_numbers, int heads, float p, int seed, int layer, int step) -> Tensor");
+
+  // One AdamW step over the arena's flat float32 buffers, in place. `bounds` int64 [S, 2]: begin and end of each
+  // segment; elements outside all segments do not change. `settings` float32 [S, 2]: lr_scale, weight_decay. `flags`
+  // int32 [S]: bits of SegmentFlag (adamw.h). `squared_norm` float64 []: of all gradients, from the operator below; when
+  // it is not finite nothing changes. `step` counts from 1. Without bias correction this is BertAdam.
+  // `max_grad_norm` = 0 turns clipping off.
+  m.def(
+      "adamw_(Tensor(a!) values, Tensor gradients, Tensor(b!) moment1, Tensor(c!) moment2, Tensor? start, "
+      "Tensor bounds, Tensor settings, Tensor flags, Tensor squared_norm, float lr, float beta1, float beta2, "
+      "float eps, bool bias_correction, int step, float max_grad_norm) -> ()");
+
+  // Sum of squares over all segments that are not frozen, float64 [].
+  m.def("squared_norm(Tensor gradients, Tensor bounds, Tensor flags) -> Tensor");
+
+  // Squared L2 distance between two buffers by segment, float64 [S].
+  m.def("segment_squared_distance(Tensor values, Tensor start, Tensor bounds) -> Tensor");
+
+  // Fills x, float32 and contiguous, with N(0, std^2); element i depends on i and the key alone. `stream`: Stream of
+  // philox.h.
+  m.def("normal_(Tensor(a!) x, float std, int seed, int stream, int layer, int site) -> ()");
+}
