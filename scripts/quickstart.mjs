@@ -1,0 +1,9 @@
+// `npm run quickstart`: set-up, then a small real study with a report.
+import { run } from "./setup/run.mjs";
+import { main, setUp } from "./setup/set-up.mjs";
+
+await main(async () => {
+  await setUp();
+  const study = ["dist/cli.js", "study", "configs/quickstart/study.json", "--output", "runs/quickstart"];
+  process.exitCode = await run(process.execPath, study, { stdio: "inherit" });
+});

@@ -1,0 +1,74 @@
+// `npm test`: set-up, then all tests; the last line is "N passed, N failed".
+import { spawn } from "node:child_process";
+import { existsSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import { stdout } from "node:process";
+import { stripVTControlCharacters } from "node:util";
+
+import { root } from "./setup/run.mjs";
+import { main, setUp } from "./setup/set-up.mjs";
+
+/** Tests of these folders run several files at a time; all others use the addon with all threads, one by one. */
+const concurrent = ["unit", "cli"];
+
+await main(async () => {
+  await setUp({ tests: true });
+  const folders = readdirSync(join(root, "dist-test")).filter(hasTests);
+  const results = [
+    await ava(
+      folders.filter((name) => concurrent.includes(name)),
+      [],
+    ),
+    await ava(
+      folders.filter((name) => !concurrent.includes(name)),
+      ["--concurrency", "1"],
+    ),
+    await ctest(),
+  ];
+  const passed = results.reduce((sum, result) => sum + result.passed, 0);
+  const failed = results.reduce((sum, result) => sum + result.failed, 0);
+  console.log(`${passed} passed, ${failed} failed`);
+  if (failed > 0) process.exitCode = 1;
+});
+
+function hasTests(folder) {
+  const path = join(root, "dist-test", folder);
+  return existsSync(join(root, "test", folder)) && readdirSync(path).some((name) => name.endsWith(".test.js"));
+}
+
+async function ava(folders, args) {
+  if (folders.length === 0) return { passed: 0, failed: 0 };
+  const files = folders.map((name) => `dist-test/${name}/**/*.test.js`);
+  const { code, text } = await tee(process.execPath, ["node_modules/ava/entrypoints/cli.mjs", ...args, ...files]);
+  const count = (pattern) => [...text.matchAll(pattern)].reduce((sum, match) => sum + Number(match[1]), 0);
+  const passed = count(/^\s*(\d+) tests? passed/gm);
+  const failed = count(
+    /^\s*(\d+) (?:tests? failed|hooks? failed|uncaught exceptions?|unhandled rejections?|tests? remained pending)/gm,
+  );
+  // A file that cannot be imported, or holds no test, fails the run without a count.
+  return { passed, failed: code === 0 ? failed : Math.max(1, failed) };
+}
+
+async function ctest() {
+  const folder = join(root, "build");
+  if (!existsSync(join(folder, "CTestTestfile.cmake"))) return { passed: 0, failed: 0 };
+  const { code, text } = await tee("ctest", ["--output-on-failure"], { cwd: folder });
+  const match = /(\d+) tests? failed out of (\d+)/.exec(text);
+  const failed = Number(match?.[1] ?? 0);
+  return { passed: Number(match?.[2] ?? 0) - failed, failed: code === 0 ? failed : Math.max(1, failed) };
+}
+
+/** Runs a program, shows its output as it comes, and keeps it. */
+function tee(command, args, options = {}) {
+  return new Promise((resolve, reject) => {
+    const env = stdout.isTTY && !process.env.NO_COLOR ? { ...process.env, FORCE_COLOR: "1" } : process.env;
+    const child = spawn(command, args, { cwd: root, env, stdio: ["ignore", "pipe", "inherit"], ...options });
+    let text = "";
+    child.stdout.setEncoding("utf8").on("data", (chunk) => {
+      text += chunk;
+      stdout.write(chunk);
+    });
+    child.once("error", reject);
+    child.once("close", (code) => resolve({ code, text: stripVTControlCharacters(text) }));
+  });
+}
