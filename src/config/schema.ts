@@ -122,6 +122,7 @@ export const configSchema = {
   type: "object",
   properties: {
     $schema: { type: "string", group: "file", description: "For editors; not used." },
+    description: { type: "string", group: "file", description: "What a recipe is for; for its readers." },
     extends: {
       anyOf: [{ type: "string" }, { type: "array", items: { type: "string" } }],
       group: "file",
@@ -330,7 +331,7 @@ type ConfigWithDefaults = FromSchema<typeof configSchema>;
  * A run with every default filled in, as `config.json` of a run folder holds it; itself a valid RunConfig that
  * resolves to itself. Of `steps` and `epochs` exactly one is there. Keys that stay optional have a meaning when absent.
  */
-export interface ResolvedConfig extends Omit<ConfigWithDefaults, "$schema" | "extends"> {
+export interface ResolvedConfig extends Omit<ConfigWithDefaults, "$schema" | "description" | "extends"> {
   model: string;
   data: string;
   output: string;

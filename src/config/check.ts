@@ -1,0 +1,224 @@
+import { Ajv, type ErrorObject } from "ajv";
+import { ConfigError } from "../errors.js";
+import { configSchema, methodSchemas, plannedKeys, plannedMethods, type RunConfig } from "./schema.js";
+import { nearest } from "./suggest.js";
+
+const ajv = new Ajv({ discriminator: true, useDefaults: false, allErrors: true, verbose: true });
+const filler = new Ajv({ discriminator: true, useDefaults: true });
+for (const instance of [ajv, filler]) instance.addVocabulary(["group", "kind"]);
+const validate = ajv.compile<RunConfig>(configSchema);
+const fill = filler.compile<RunConfig>(configSchema);
+
+/** Every key that a config can have, nested ones with a dot: "batchSize", "optimizer.eps". */
+export const configKeys: readonly string[] = Object.entries(configSchema.properties).flatMap(([key, property]) =>
+  "properties" in property ? [key, ...Object.keys(property.properties).map((nested) => `${key}.${nested}`)] : [key],
+);
+
+/** What other tools call our keys, where no spelling comes near. */
+const otherNames: Record<string, string> = {
+  lr: "optimizer.learningRate",
+  "optimizer.lr": "optimizer.learningRate",
+  weightDecay: 'methods: [{"name": "weight-decay", "lambda": 0.01}]',
+  numTrainEpochs: "epochs",
+  perDeviceTrainBatchSize: "batchSize",
+  maxSteps: "steps",
+  maxSeqLength: "maxLength",
+  warmupRatio: "optimizer.warmup",
+  gradientAccumulationSteps: "accumulation",
+  bf16: 'dtype: "bfloat16"',
+  outputDir: "output",
+  modelNameOrPath: "model",
+};
+
+/**
+ * Throws unless `config` is a well-formed run: only known keys, right types, values in range, no two settings that
+ * contradict each other. Nothing is filled in.
+ *
+ * @param source where it was written ("recipe.json"), put in front of the message
+ * @throws ConfigError
+ */
+export function checkConfig(config: unknown, source?: string): asserts config is RunConfig {
+  const where = source === undefined ? "" : `${source}: `;
+  if (!isRecord(config)) throw new ConfigError(`${where}a config must be an object, but is ${show(config)}`);
+  if (!validate(config)) {
+    const problem = describe(firstCause(validate.errors ?? []));
+    throw new ConfigError(where + problem.message, { hint: problem.hint });
+  }
+  const contradiction = findContradiction(config);
+  if (contradiction) throw new ConfigError(where + contradiction.message, { hint: contradiction.hint });
+}
+
+/** A copy with the schema's defaults in the place of what is missing. `config` has passed `checkConfig`. */
+export function withDefaults(config: RunConfig): RunConfig {
+  const filled = structuredClone(config);
+  fill(filled);
+  return filled;
+}
+
+interface Problem {
+  message: string;
+  hint?: string;
+}
+
+function findContradiction(config: RunConfig): Problem | undefined {
+  const { steps, epochs, seed, initSeed, orderSeed, batchSize, accumulation, methods = [] } = config;
+  if (steps !== undefined && epochs !== undefined) {
+    return { message: "steps and epochs are both given", hint: "each sets the length of the run; keep one" };
+  }
+  if (
+    seed !== undefined &&
+    initSeed !== undefined &&
+    orderSeed !== undefined &&
+    ![initSeed, orderSeed].includes(seed)
+  ) {
+    return {
+      message: `seed ${seed} has no effect, because initSeed and orderSeed are both given`,
+      hint: "give seed alone, or initSeed and orderSeed",
+    };
+  }
+  if (accumulation !== undefined && batchSize !== undefined && accumulation > batchSize) {
+    return {
+      message: `accumulation ${accumulation} cuts a batch of ${batchSize} rows into more parts than it has rows`,
+    };
+  }
+  if (config.task !== undefined) {
+    const column = (["text", "pair", "label"] as const).find((key) => config[key] !== undefined);
+    if (column) {
+      return {
+        message: `${column} names a column, but the columns of the task ${config.task} are known`,
+        hint: `leave out ${column}, or leave out task to read a file of your own`,
+      };
+    }
+  }
+  const names = methods.map(({ name }) => name);
+  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  if (twice) return { message: `methods names "${twice}" twice` };
+  if (names.includes("weight-decay") && names.includes("pretrained-weight-decay")) {
+    return {
+      message: "methods has both weight-decay and pretrained-weight-decay, which pull the same weights to two places",
+      hint: "keep one of them",
+    };
+  }
+  return undefined;
+}
+
+/** Unknown keys first: a misspelt key is often the reason for what else is wrong. */
+function firstCause(errors: ErrorObject[]): ErrorObject {
+  return errors.find(({ keyword }) => keyword === "additionalProperties") ?? errors[0]!;
+}
+
+function describe({ keyword, instancePath, params, data, parentSchema }: ErrorObject): Problem {
+  const key = keyName(instancePath);
+  const value = show(data);
+  switch (keyword) {
+    case "additionalProperties":
+      return unknownKey(key, String(params["additionalProperty"]), data);
+    case "required":
+      return { message: `${key}${methodName(data)} lacks "${params["missingProperty"]}"` };
+    case "discriminator":
+      return unknownMethod(key, isRecord(data) ? data["name"] : undefined);
+    case "type":
+      return { message: `${key} must be ${article(String(params["type"]))}, but is ${value}` };
+    case "enum": {
+      const allowed = (params["allowedValues"] as unknown[]).map(String);
+      const near = typeof data === "string" ? nearest(data, allowed) : undefined;
+      return {
+        message: `${key} must be one of ${allowed.join(", ")}, but is ${value}`,
+        hint: near && didYouMean(near),
+      };
+    }
+    case "minimum":
+      return { message: `${key} must be at least ${params["limit"]}, but is ${value}` };
+    case "maximum":
+      return { message: `${key} must be at most ${params["limit"]}, but is ${value}` };
+    case "exclusiveMinimum":
+      return { message: `${key} must be above ${params["limit"]}, but is ${value}` };
+    case "exclusiveMaximum":
+      return { message: `${key} must be below ${params["limit"]}, but is ${value}` };
+    case "minLength":
+      return { message: `${key} is empty` };
+    case "minItems":
+    case "additionalItems": {
+      const { minItems, additionalItems } = parentSchema as { minItems: number; additionalItems?: false };
+      const count = `${additionalItems === false ? "" : "at least "}${minItems} ${minItems === 1 ? "value" : "values"}`;
+      return { message: `${key} must hold ${count}, but is ${value}` };
+    }
+    case "uniqueItems":
+      return { message: `${key} names ${show((data as unknown[])[Number(params["i"])])} twice` };
+    default:
+      return { message: `${key} is not valid: ${value}` };
+  }
+}
+
+function unknownKey(parent: string, name: string, object: unknown): Problem {
+  const place = parent === "" ? "" : ` in ${parent}${methodName(object)}`;
+  if (parent === "" && plannedKeys.includes(name)) {
+    return { message: `the key "${name}" is reserved for a later version and does nothing yet`, hint: "leave it out" };
+  }
+  const message = `unknown key "${name}"${place}`;
+  const method = methodSchemas.find((schema) => isRecord(object) && schema.properties.name.const === object["name"]);
+  if (method && parent.startsWith("methods")) {
+    return {
+      message,
+      hint: `${method.properties.name.const} takes ${Object.keys(method.properties).slice(1).join(", ")}`,
+    };
+  }
+  const path = parent === "" ? name : `${parent}.${name}`;
+  const other = Object.keys(otherNames).find((key) => key.toLowerCase() === path.toLowerCase().replaceAll(/[-_]/g, ""));
+  const near = other === undefined ? nearKey(path, name) : otherNames[other];
+  return { message, hint: near ? didYouMean(near) : "steadytune config schema lists every key" };
+}
+
+/** The nearest key at the same place, or one of that name at another. */
+function nearKey(path: string, name: string): string | undefined {
+  const siblings = configKeys.filter((key) => key.split(".").length === path.split(".").length);
+  return (
+    nearest(path, siblings) ??
+    configKeys.find((key) => key.split(".").at(-1) === nearest(name, [key.split(".").at(-1)!]))
+  );
+}
+
+function unknownMethod(key: string, name: unknown): Problem {
+  const known = methodSchemas.map((schema) => schema.properties.name.const);
+  if (name === undefined) return { message: `${key} lacks "name"`, hint: `known methods: ${known.join(", ")}` };
+  if (typeof name === "string" && plannedMethods.includes(name)) {
+    return {
+      message: `${key}: the method "${name}" comes in a later version`,
+      hint: `known methods: ${known.join(", ")}`,
+    };
+  }
+  const near = typeof name === "string" ? nearest(name, known) : undefined;
+  return {
+    message: `${key}: unknown method ${show(name)}`,
+    hint: near ? didYouMean(near) : `known methods: ${known.join(", ")}`,
+  };
+}
+
+/** "/methods/0/decay" to "methods[0].decay". */
+function keyName(instancePath: string): string {
+  return instancePath
+    .split("/")
+    .slice(1)
+    .map((part, i) => (/^\d+$/.test(part) ? `[${part}]` : i === 0 ? part : `.${part}`))
+    .join("");
+}
+
+function methodName(object: unknown): string {
+  return isRecord(object) && typeof object["name"] === "string" ? ` (${object["name"]})` : "";
+}
+
+const didYouMean = (what: string) => `did you mean ${what.includes(" ") ? what : `"${what}"`}?`;
+
+const article = (type: string) => (/^[aeiou]/.test(type) ? `an ${type}` : `a ${type}`);
+
+/** A value as an error message quotes it, at most 60 characters long. */
+function show(value: unknown): string {
+  if (value === undefined) return "missing";
+  if (typeof value === "number") return String(value);
+  const text = JSON.stringify(value) ?? String(value);
+  return text.length <= 60 ? text : `${text.slice(0, 57)}...`;
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
