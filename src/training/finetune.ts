@@ -1,30 +1,131 @@
+import { resolveConfig } from "../config/resolve.js";
 import type { ResolvedConfig, RunConfig } from "../config/schema.js";
+import { AbortedError, DivergedError } from "../errors.js";
+import { selectionMetric } from "../metrics/primary.js";
+import type { Method } from "../methods/plan.js";
+import { StepBatches, tokensIn } from "./batches.js";
+import { isBetter } from "./best.js";
+import { evaluationPoints } from "./evaluation-points.js";
 import type { RunEvent } from "./events.js";
-import type { Prepared } from "./prepare.js";
+import { finish } from "./finish.js";
+import { forwardSplit } from "./evaluate.js";
+import { prepare, type Prepared } from "./prepare.js";
 import type { RunResult } from "./result.js";
+import { openRunFolder, type RunFolder } from "./run-folder.js";
+import { runStream, type FinetuneRun } from "./run-stream.js";
+import { learningRate, totalSteps } from "./schedule.js";
+import { labelsOf } from "./score.js";
+import { startOrResume } from "./run.js";
+import { bestSlot } from "./state.js";
+import { metrics } from "../metrics/metrics.js";
 
 export interface TrainOptions {
   /** Saves the state and rejects with AbortedError. */
-  signal?: AbortSignal;
-  onEvent?: (event: RunEvent) => void;
+  signal?: AbortSignal | undefined;
+  onEvent?: ((event: RunEvent) => void) | undefined;
+  /** Methods of the caller's own, composed after those of the config. */
+  methods?: readonly Method[] | undefined;
+}
+
+/** Steps in the native queue behind the one at work, so that the device never waits for JavaScript. */
+const stepsAhead = 2;
+
+/**
+ * Fine-tunes one model as the config says, into the folder `output`.
+ *
+ * @example
+ * const run = finetune({ model: "./bert-base-uncased", data: "tickets.csv", text: "body", label: "queue" });
+ * for await (const event of run) if (event.type === "evaluation") console.log(event.step, event.validation);
+ * console.log((await run.result).best?.test);
+ */
+export function finetune(config: RunConfig, options: TrainOptions = {}): FinetuneRun {
+  return runStream(async (hooks) => {
+    const resolved = resolveConfig(config);
+    await using place = await openRunFolder(resolved.output, resolved);
+    if (place.finished) return settled(place.finished, place);
+    await using prepared = await prepare(resolved, hooks);
+    return settled(await trainIn(place, prepared, resolved, { ...options, ...hooks }), place);
+  }, options);
+}
+
+/** A single run that diverged is an error; its result stands in the folder. */
+function settled(result: RunResult, { path }: RunFolder): RunResult {
+  if (result.divergedAt === null) return result;
+  throw new DivergedError(
+    `training diverged: loss or gradient was not finite at step ${result.divergedAt} of ${result.steps}`,
+    result.divergedAt,
+    { hint: `its record is in ${path}; try a lower learning rate, or longer warm-up` },
+  );
 }
 
 /**
- * Trains one trial into `folder` on what `prepare` made, and leaves the session as it found it. `folder` may hold an
- * unfinished run of the same config: with `config.resume` it goes on, without it is refused. A finished run is
- * returned as it stands when `config.resume` is set. A diverged trial writes its result and rejects with
- * DivergedError.
+ * Trains one trial into `folder` on what `prepare` made. `folder` may hold an unfinished run of the same config: with
+ * `config.resume` it goes on, without it is refused; a finished one is returned as it stands when `config.resume` is
+ * set. A trial that diverged is a result like any other.
  */
-export declare function train(
+export async function train(
   prepared: Prepared,
   config: ResolvedConfig,
   folder: string,
-  options?: TrainOptions,
-): Promise<RunResult>;
-
-/** A run under way: its events as they happen, and its result. Leaving the `for await` loop early aborts the run. */
-export interface FinetuneRun extends AsyncIterable<RunEvent>, AsyncDisposable {
-  readonly result: Promise<RunResult>;
+  options: TrainOptions = {},
+): Promise<RunResult> {
+  await using place = await openRunFolder(folder, config);
+  return place.finished ?? (await trainIn(place, prepared, config, options));
 }
 
-export declare function finetune(config: RunConfig, options?: TrainOptions): FinetuneRun;
+async function trainIn(
+  place: RunFolder,
+  prepared: Prepared,
+  config: ResolvedConfig,
+  { signal, onEvent, methods }: TrainOptions,
+): Promise<RunResult> {
+  const { session, encoded, data } = prepared;
+  const batches = new StepBatches(encoded.train, config);
+  const steps = totalSteps(config, batches.stepsPerEpoch);
+  const selectedBy = selectionMetric(data.task, config);
+  const { optimizer, orderSeed } = config;
+
+  await using run = await startOrResume(place, prepared, config, { steps, onEvent, methods });
+
+  const submit = (step: number) => {
+    const parts = batches.parts(step);
+    const rate = learningRate(step, { peak: optimizer.learningRate, steps, warmup: optimizer.warmup });
+    const result = session.train(parts, { ...optimizer, step, learningRate: rate, orderSeed, dropout: true });
+    result.catch(() => {}); // awaited by `settle`; until then a failure must not count as unhandled
+    return { step, rate, tokens: tokensIn(parts), result };
+  };
+  const settle = async ({ step, rate, tokens, result }: ReturnType<typeof submit>): Promise<void> => {
+    const { loss, gradNorm, finite } = await result;
+    if (!finite) throw new DivergedError(`loss or gradient was not finite at step ${step}`, step);
+    run.stepped(step, tokens, { epoch: batches.epochOf(step), loss, gradNorm, learningRate: rate });
+  };
+
+  try {
+    for (const point of evaluationPoints(steps, config.evaluations, config.protocol)) {
+      if (point <= run.position.evaluatedAt) continue;
+
+      const inFlight: ReturnType<typeof submit>[] = [];
+      for (let step = run.position.step + 1; step <= point; step++) {
+        inFlight.push(submit(step));
+        const pause = step === point || run.saveIsDue || signal?.aborted === true;
+        while (inFlight.length > (pause ? 0 : stepsAhead)) await settle(inFlight.shift()!);
+        if (signal?.aborted) throw new AbortedError();
+        if (run.saveIsDue) run.save();
+      }
+
+      run.clock.enter("evaluate");
+      const logits = await forwardSplit(session, encoded.validation, { batchSize: config.evaluationBatchSize, signal });
+      const validation = metrics(data.task, logits, labelsOf(encoded.validation));
+      const best = isBetter(selectedBy, validation, run.position.best);
+      if (best) await session.snapshot(bestSlot);
+      run.evaluated(point, validation, best);
+      run.clock.enter("train");
+      if (run.saveIsDue) run.save();
+    }
+  } catch (error) {
+    if (error instanceof AbortedError) await run.saveNow();
+    if (!(error instanceof DivergedError)) throw error;
+    run.diverged(error.step);
+  }
+  return finish(run, place, prepared, config, { selectedBy, steps, signal });
+}

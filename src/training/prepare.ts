@@ -1,10 +1,18 @@
+import { createHash } from "node:crypto";
 import type { ResolvedConfig } from "../config/schema.js";
-import type { EncodedSplit } from "../data/encoded.js";
-import type { TaskData } from "../data/task.js";
-import type { ModelConfig } from "../models/config.js";
-import type { Session } from "../native/session.js";
-import type { Tokenizer } from "../tokenizer/tokenizer.js";
+import { encodeExamples, type EncodedSplit } from "../data/encoded.js";
+import { loadTask } from "../data/load-task.js";
+import type { Example, TaskData } from "../data/task.js";
+import { AbortedError, ConfigError, TokenizerError } from "../errors.js";
+import { readModelConfig, type ModelConfig } from "../models/model-config.js";
+import { resolveModel } from "../models/resolve-model.js";
+import { readWeights } from "../models/weights.js";
+import { createSession, type Session } from "../native/session.js";
+import type { EncoderShape } from "../native/types.js";
+import { loadTokenizer, type Tokenizer } from "../tokenizer/tokenizer.js";
 import type { RunEvent } from "./events.js";
+import type { Versions } from "./result.js";
+import { versionsOf } from "./versions.js";
 
 /**
  * Everything that trials with the same model, data and engine settings share: made once per process, then `train`
@@ -14,22 +22,189 @@ export interface Prepared extends AsyncDisposable {
   /** Equal for two configs exactly when one `Prepared` serves both. */
   readonly key: string;
   readonly session: Session;
+  readonly versions: Versions;
+  /** `config` with the outputs, labels and dropout of this run. */
   readonly model: { readonly source: string; readonly folder: string; readonly config: ModelConfig };
   readonly tokenizer: Tokenizer;
   readonly data: TaskData;
   /** `test` is the same object as `validation` where the data set has one half for both. */
-  readonly encoded: { readonly train: EncodedSplit; readonly validation: EncodedSplit; readonly test: EncodedSplit };
+  readonly encoded: EncodedSplits;
+  /** Over all rows as the model sees them. */
+  readonly dataHash: string;
   /** Parameters that the checkpoint lacks (a head): each trial draws them from its own `initSeed`. */
   readonly initialised: readonly string[];
   dispose(): Promise<void>;
 }
 
-export interface PrepareOptions {
-  signal?: AbortSignal;
-  onEvent?: (event: RunEvent) => void;
+export interface EncodedSplits {
+  readonly train: EncodedSplit;
+  readonly validation: EncodedSplit;
+  readonly test: EncodedSplit;
 }
 
-export declare function prepare(config: ResolvedConfig, options?: PrepareOptions): Promise<Prepared>;
+export interface PrepareOptions {
+  signal?: AbortSignal | undefined;
+  onEvent?: ((event: RunEvent) => void) | undefined;
+}
+
+/** Snapshot slot of the weights before any training. */
+export const baseSlot = "base";
+
+/**
+ * Rows are cut into splits by a seed of their own and not by the run's: runs that differ in their seed must be scored
+ * on the same rows. (The paper's code fixes it as well.)
+ */
+const splitSeed = 0;
+
+/**
+ * Finds the model (fetching it when it is a hub id), reads and tokenizes the data, makes the session and loads the
+ * weights.
+ *
+ * @throws ConfigError, DataError, CheckpointError, TokenizerError, HubError or NativeError, as the cause is.
+ */
+export async function prepare(config: ResolvedConfig, options: PrepareOptions = {}): Promise<Prepared> {
+  const { signal, onEvent = () => {} } = options;
+  const { folder, source } = await resolveModel(config.model, {
+    ...(config.revision !== undefined && { revision: config.revision }),
+    onProgress: ({ done, total }) => onEvent({ type: "prepare", phase: "model", done, total }),
+    signal,
+  });
+  const checkpoint = await readModelConfig(folder);
+  const tokenizer = await loadTokenizer(folder);
+  const data = await loadTask({ ...config, seed: splitSeed });
+  for (const message of data.notes) onEvent({ type: "note", message });
+
+  const model = { source, folder, config: forTask(checkpoint, data.task, config.dropout) };
+  refuseMismatch(config, model.config.shape, tokenizer, folder);
+  const encoded = await encodeSplits(tokenizer, data, config.maxLength, { signal, onEvent });
+
+  const sessionOptions = { device: deviceOf(config), dtype: config.dtype, threads: config.threads };
+  const session = createSession(model.config.shape, sessionOptions);
+  try {
+    const initialised = await loadWeights(session, model, config, onEvent);
+    await session.snapshot(baseSlot);
+    return {
+      key: preparedKey(config),
+      session,
+      versions: versionsOf({ ...sessionOptions, threads: session.threads }),
+      model,
+      tokenizer,
+      data,
+      encoded,
+      dataHash: hashSplits(encoded),
+      initialised,
+      dispose: () => session.dispose(),
+      [Symbol.asyncDispose]: () => session.dispose(),
+    };
+  } catch (error) {
+    await session.dispose();
+    throw error;
+  }
+}
 
 /** The `key` of the `Prepared` that this config needs, without making it. */
-export declare function preparedKey(config: ResolvedConfig): string;
+export function preparedKey(config: ResolvedConfig): string {
+  const { model, revision, init, dropout, dtype, device, threads } = config;
+  const { task, data, validation, test, text, pair, label, trainRows, maxLength } = config;
+  const { evaluateOn, skipBadRows, protocol } = config;
+  const engine = { model, revision, init, dropout, dtype, device, threads };
+  const rows = {
+    task,
+    data,
+    validation,
+    test,
+    text,
+    pair,
+    label,
+    trainRows,
+    maxLength,
+    evaluateOn,
+    skipBadRows,
+    protocol,
+  };
+  return JSON.stringify({ ...engine, ...rows });
+}
+
+/** "auto" is the CPU: this version has no other engine. */
+export function deviceOf({ device }: { device: "auto" | "cpu" | "cuda" }): "cpu" | "cuda" {
+  return device === "auto" ? "cpu" : device;
+}
+
+/** The checkpoint's config with the head that the task needs, and the run's dropout where it sets one. */
+function forTask(checkpoint: ModelConfig, task: TaskData["task"], dropout: number | undefined): ModelConfig {
+  const everywhere = { hiddenDropout: dropout, attentionDropout: dropout, classifierDropout: dropout };
+  const shape: EncoderShape = {
+    ...checkpoint.shape,
+    ...(dropout !== undefined && (everywhere as Record<keyof typeof everywhere, number>)),
+    outputs: task.problem === "regression" ? 1 : task.labels.length,
+    problem: task.problem,
+  };
+  return { ...checkpoint, shape, labels: task.problem === "regression" ? null : task.labels };
+}
+
+function refuseMismatch(config: ResolvedConfig, shape: EncoderShape, tokenizer: Tokenizer, folder: string): void {
+  if (config.maxLength > shape.maxPositions) {
+    throw new ConfigError(`maxLength is ${config.maxLength}, but ${config.model} has ${shape.maxPositions} positions`);
+  }
+  if (tokenizer.vocabularySize > shape.vocabularySize) {
+    throw new TokenizerError(
+      `the tokenizer in ${folder} has ids up to ${tokenizer.vocabularySize - 1}, but the model has ${shape.vocabularySize} words`,
+      { hint: "use the tokenizer that the model was trained with" },
+    );
+  }
+}
+
+async function encodeSplits(
+  tokenizer: Tokenizer,
+  data: TaskData,
+  maxLength: number,
+  { signal, onEvent }: Required<Pick<PrepareOptions, "onEvent">> & PrepareOptions,
+): Promise<EncodedSplits> {
+  const splits = [...new Set([data.train, data.validation, data.test])];
+  const total = splits.reduce((rows, { length }) => rows + length, 0);
+  let before = 0;
+  const encode = async (examples: Example[]): Promise<EncodedSplit> => {
+    if (signal?.aborted) throw new AbortedError();
+    const split = await encodeExamples(tokenizer, examples, {
+      maxLength,
+      onProgress: (done: number) => onEvent?.({ type: "prepare", phase: "tokenize", done: before + done, total }),
+    });
+    before += examples.length;
+    return split;
+  };
+  const train = await encode(data.train);
+  const validation = await encode(data.validation);
+  const test = data.test === data.validation ? validation : await encode(data.test);
+  return { train, validation, test };
+}
+
+/** @returns the names of parameters that have to be drawn. */
+async function loadWeights(
+  session: Session,
+  model: Prepared["model"],
+  config: ResolvedConfig,
+  onEvent: (event: RunEvent) => void,
+): Promise<string[]> {
+  if (config.init === "random") return session.parameters.map(({ name }) => name);
+  onEvent({ type: "prepare", phase: "weights", done: null, total: null });
+  const { tensors, initialised } = await readWeights(model.folder, model.config, [...session.parameters]);
+  await session.load(tensors);
+  if (initialised.length > 0) {
+    const names = [...new Set(initialised.map((name) => name.split(".")[0]))].join(" and ");
+    onEvent({
+      type: "note",
+      message: `${config.model} has no ${names} for this task: drawn from N(0, ${model.config.initializerRange})`,
+    });
+  }
+  return initialised;
+}
+
+function hashSplits({ train, validation, test }: EncodedSplits): string {
+  const hash = createHash("sha256");
+  for (const { tokenIds, segmentIds, rowOffsets, rowNumbers, labels } of [train, validation, test]) {
+    for (const values of [tokenIds, segmentIds, rowOffsets, rowNumbers, labels ?? new Int32Array()]) {
+      hash.update(`${values.length};`).update(values);
+    }
+  }
+  return hash.digest("hex").slice(0, 32);
+}

@@ -1,0 +1,40 @@
+import { packBatch, type EncodedSplit } from "../data/encoded.js";
+import { AbortedError } from "../errors.js";
+import type { Session } from "../native/session.js";
+
+/** Batches in the native queue at once: one at work, one behind it. */
+const ahead = 2;
+
+/**
+ * Forward without dropout over a whole split, `batchSize` rows at a time.
+ *
+ * @returns the logits, [rows, outputs] in the order of the split.
+ * @throws AbortedError between two batches.
+ */
+export async function forwardSplit(
+  session: Session,
+  split: EncodedSplit,
+  { batchSize, signal }: { batchSize: number; signal?: AbortSignal | undefined },
+): Promise<Float32Array> {
+  const rows = split.rowNumbers.length;
+  const parts: Promise<Float32Array>[] = [];
+  for (let from = 0; from < rows; from += batchSize) {
+    await parts[parts.length - ahead];
+    if (signal?.aborted) throw new AbortedError();
+    const indices = Int32Array.from({ length: Math.min(batchSize, rows - from) }, (_, i) => from + i);
+    const part = session.forward(packBatch(split, indices)).then(({ logits }) => logits);
+    part.catch(() => {}); // awaited below; until then a failure must not count as unhandled
+    parts.push(part);
+  }
+  return concatenate(await Promise.all(parts));
+}
+
+function concatenate(parts: readonly Float32Array[]): Float32Array {
+  const whole = new Float32Array(parts.reduce((length, part) => length + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}

@@ -1,0 +1,102 @@
+import { existsSync } from "node:fs";
+import { readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import type { ResolvedConfig } from "../config/schema.js";
+import { ConfigError } from "../errors.js";
+import { makeFolder, writeFileAtomic } from "../files/atomic.js";
+import { lockFolder } from "../files/lock.js";
+import { firstDifference } from "./identity.js";
+import type { RunResult } from "./result.js";
+
+/** A run's folder, locked against other processes while it is open. */
+export interface RunFolder extends AsyncDisposable {
+  readonly path: string;
+  readonly files: RunFiles;
+  /** The result of a run that ended here before; null while there is something left to do. */
+  readonly finished: RunResult | null;
+  /** Writes `config.json` and clears away what an earlier run of the same config left. */
+  begin(): Promise<void>;
+}
+
+export interface RunFiles {
+  config: string;
+  log: string;
+  state: string;
+  result: string;
+  predictions: string;
+  best: string;
+}
+
+export function runFiles(folder: string): RunFiles {
+  return {
+    config: join(folder, "config.json"),
+    log: join(folder, "log.jsonl"),
+    state: join(folder, "state.bin"),
+    result: join(folder, "result.json"),
+    predictions: join(folder, "predictions.jsonl"),
+    best: join(folder, "best"),
+  };
+}
+
+/**
+ * Opens `path` for a run of `config`, making it where it is missing.
+ *
+ * @throws ConfigError when the folder belongs to another config, or holds an unfinished run and `resume` is off;
+ *   LockedError when another process is at work in it; OutputError when it cannot be written.
+ */
+export async function openRunFolder(path: string, config: ResolvedConfig): Promise<RunFolder> {
+  await makeFolder(path);
+  const lock = await lockFolder(path);
+  try {
+    const files = runFiles(path);
+    await refuseForeign(path, files, config);
+    if (!config.resume && existsSync(files.state)) {
+      throw new ConfigError(`${path} holds an unfinished run of this config`, {
+        hint: "go on with it by --resume, or choose another --output",
+      });
+    }
+    const finished = config.resume ? await readJson<RunResult>(files.result) : null;
+    return {
+      path,
+      files,
+      finished,
+      async begin() {
+        for (const old of [files.result, files.predictions, files.best])
+          await rm(old, { recursive: true, force: true });
+        await writeFileAtomic(files.config, `${JSON.stringify(config, null, 2)}\n`);
+      },
+      [Symbol.asyncDispose]: () => lock.release(),
+    };
+  } catch (error) {
+    await lock.release();
+    throw error;
+  }
+}
+
+async function refuseForeign(path: string, files: RunFiles, config: ResolvedConfig): Promise<void> {
+  const before = await readJson<ResolvedConfig>(files.config);
+  if (before === null) {
+    const taken = [files.log, files.result, files.best].find((file) => existsSync(file));
+    if (taken === undefined) return;
+    throw new ConfigError(`${path} has no config.json but holds ${taken}, which a run would replace`, {
+      hint: "choose another --output",
+    });
+  }
+  const difference = firstDifference(before, config);
+  if (!difference) return;
+  const { key, before: there, after: here } = difference;
+  throw new ConfigError(
+    `${path} belongs to another config: ${key} is ${JSON.stringify(there) ?? "not set"} there and ${JSON.stringify(here) ?? "not set"} here`,
+    { hint: "choose another --output, or repeat the first command with --resume" },
+  );
+}
+
+/** The content of a JSON file; null where there is none. */
+async function readJson<T>(path: string): Promise<T | null> {
+  if (!existsSync(path)) return null;
+  try {
+    return JSON.parse(await readFile(path, "utf8")) as T;
+  } catch (error) {
+    throw new ConfigError(`${path} is not readable JSON`, { cause: error, hint: "choose another --output" });
+  }
+}
