@@ -22,13 +22,15 @@ export interface SafetensorsFile extends TensorFile {
 
 export interface Tensor {
   dtype: TensorDtype;
-  shape: readonly number[];
+  shape: number[];
   /** Little-endian bytes, C order. */
   data: Uint8Array;
 }
 
 /** A tensor to be written; `data` may be a function, called when its turn comes, so that not all are in memory. */
-export interface TensorSource extends Omit<Tensor, "data"> {
+export interface TensorSource {
+  dtype: TensorDtype;
+  shape: readonly number[];
   data: Uint8Array | (() => Promise<Uint8Array>);
 }
 
@@ -51,7 +53,7 @@ export async function openSafetensors(path: string): Promise<SafetensorsFile> {
       path,
       tensors,
       metadata,
-      read: (name) => {
+      read: async (name) => {
         const entry = tensors.get(name);
         if (!entry) throw new CheckpointError(`${path} holds no tensor ${name}.`);
         return file.read(entry.position, entry.byteLength);
@@ -72,7 +74,7 @@ export async function readSafetensors(
   await using file = await openSafetensors(path);
   const tensors = new Map<string, Tensor>();
   for (const [name, { dtype, shape }] of file.tensors) {
-    tensors.set(name, { dtype, shape, data: await file.read(name) });
+    tensors.set(name, { dtype, shape: [...shape], data: await file.read(name) });
   }
   return { tensors, metadata: { ...file.metadata } };
 }

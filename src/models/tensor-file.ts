@@ -66,7 +66,11 @@ export async function openRandomAccess(path: string): Promise<RandomAccessFile> 
     const file: RandomAccessFile = {
       path,
       size: status.size,
-      read: (position, length) => readExactly(handle, path, position, length),
+      read: async (position, length) => {
+        // Before memory is asked for: a damaged file can claim any length.
+        if (position + length > status.size) throw cutOff(path, status.size);
+        return readExactly(handle, path, position, length);
+      },
       close,
       [Symbol.asyncDispose]: close,
     };
@@ -79,8 +83,9 @@ export async function openRandomAccess(path: string): Promise<RandomAccessFile> 
 }
 
 async function readExactly(handle: FileHandle, path: string, position: number, length: number): Promise<Uint8Array> {
-  // Not from Node's pool: a slice of that would neither be aligned nor free its memory by itself.
-  const bytes = Buffer.allocUnsafeSlow(length);
+  // Not from Node's pool: a slice of that would neither be aligned nor free its memory by itself. And not as a Buffer,
+  // whose slice() is no copy.
+  const bytes = new Uint8Array(Buffer.allocUnsafeSlow(length).buffer);
   let done = 0;
   while (done < length) {
     let bytesRead: number;
@@ -90,11 +95,7 @@ async function readExactly(handle: FileHandle, path: string, position: number, l
     } catch (error) {
       throw unreadable(path, error);
     }
-    if (bytesRead === 0) {
-      throw new CheckpointError(`${path} ends in the middle of its data, at byte ${position + done}.`, {
-        hint: "Copy or download it again.",
-      });
-    }
+    if (bytesRead === 0) throw cutOff(path, position + done);
     done += bytesRead;
   }
   return bytes;
@@ -109,6 +110,12 @@ async function refusePointer(file: RandomAccessFile): Promise<void> {
       hint: 'Run "git lfs pull" in its repository.',
     });
   }
+}
+
+function cutOff(path: string, at: number): CheckpointError {
+  return new CheckpointError(`${path} ends in the middle of its data, at byte ${at}.`, {
+    hint: "Copy or download it again.",
+  });
 }
 
 function unreadable(path: string, error: unknown): CheckpointError {
