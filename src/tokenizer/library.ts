@@ -1,30 +1,25 @@
 /**
- * The part of @huggingface/tokenizers that is used here: finding added tokens in a text, and WordPiece. Its own
- * declarations name their files without extensions, which TypeScript does not resolve in an ES module, so the few
- * members that are used are declared again.
+ * The part of @huggingface/tokenizers that is used here. Its own declarations name their files without extensions,
+ * which TypeScript does not resolve in an ES module, so the few members that are used are declared again.
  */
 import * as library from "@huggingface/tokenizers";
 
 import { normalizeBertText, splitBertWords, type BertTextSettings } from "./bert-text.js";
+import { createWordPiece, type WordPiece } from "./word-piece.js";
 
+/** A word that is looked for in the text before it is cut up. */
 export interface AddedToken {
   id: number;
   content: string;
   special: boolean;
+  /** Looked for in the cleaned-up text, not in the text as it came. */
   normalized: boolean;
-}
-
-export interface WordPiece {
-  vocabulary: Record<string, number>;
-  unknownToken: string;
-  continuingPrefix: string;
-  /** A longer word, in characters, is unknown as a whole. */
-  maxWordLength: number;
 }
 
 interface LibraryTokenizer {
   normalizer: (text: string) => string;
   pre_tokenizer: (text: string) => string[];
+  model: { encode: (words: string[]) => string[] };
   tokenize(text: string): string[];
   token_to_id(token: string): number | undefined;
 }
@@ -35,25 +30,22 @@ const { Tokenizer } = library as unknown as {
 
 /**
  * A function from a text to its token ids, without the special tokens of the template and without truncation.
- * The library's clean-up and word splitting are replaced: they leave ideographs beyond U+FFFF unseparated, lower-case
- * before they strip accents, lower-case a final sigma differently, and use the character tables of Node.js.
+ *
+ * Three steps of the library's pipeline are replaced. Its clean-up leaves ideographs beyond U+FFFF together, lower-cases
+ * before it strips accents and treats a final sigma apart; its clean-up and its word splitting use the character tables
+ * of Node.js; its WordPiece takes milliseconds for one long unknown word, and minutes for a megabyte of them.
  */
-export function createWordPiece(
+export function createTextTokenizer(
   model: WordPiece,
   addedTokens: AddedToken[],
   settings: BertTextSettings,
 ): (text: string) => number[] {
   const normalize = (text: string): string => normalizeBertText(text, settings);
+  const wordPiece = createWordPiece(model);
   const tokenizer = new Tokenizer(
     {
-      model: {
-        type: "WordPiece",
-        vocab: model.vocabulary,
-        unk_token: model.unknownToken,
-        continuing_subword_prefix: model.continuingPrefix,
-        max_input_chars_per_word: model.maxWordLength,
-      },
-      // Cleaned up here already, since the library would do it with its own normalizer below.
+      model: { type: "WordPiece", vocab: model.vocabulary, unk_token: model.unknownToken },
+      // Cleaned up here already, since the library would do it with its own normalizer.
       added_tokens: addedTokens.map((token) =>
         token.normalized ? { ...token, content: normalize(token.content) } : token,
       ),
@@ -66,6 +58,7 @@ export function createWordPiece(
   );
   tokenizer.normalizer = normalize;
   tokenizer.pre_tokenizer = splitBertWords;
+  tokenizer.model.encode = (words) => words.flatMap(wordPiece);
   const unknown = model.vocabulary[model.unknownToken]!;
   return (text) => tokenizer.tokenize(text).map((token) => tokenizer.token_to_id(token) ?? unknown);
 }

@@ -3,7 +3,7 @@ import { join, resolve } from "node:path";
 
 import { ConfigError, TokenizerError } from "../errors.js";
 import { normalizeBertText } from "./bert-text.js";
-import { createWordPiece } from "./library.js";
+import { createTextTokenizer } from "./library.js";
 import type { Pipeline } from "./pipeline.js";
 import { fillTemplate, specialTokenCount } from "./template.js";
 import { longestFirst, TokenStream } from "./token-stream.js";
@@ -86,7 +86,7 @@ export async function loadTokenizer(folder: string): Promise<Tokenizer> {
 }
 
 function createTokenizer(pipeline: Pipeline, files: string[]): Tokenizer {
-  const tokenize = createWordPiece(pipeline.model, pipeline.addedTokens, pipeline.text);
+  const tokenize = createTextTokenizer(pipeline.model, pipeline.addedTokens, pipeline.text);
   // A token with a blank in it could lie across a cut.
   const divisible = pipeline.addedTokens.every(
     ({ content }) => !/\s/.test(content) && !/\s/.test(normalizeBertText(content, pipeline.text)),
