@@ -92,6 +92,9 @@ class PackedAttention : public torch::autograd::Function<PackedAttention> {
 
 at::Tensor dropout_autograd(const at::Tensor& x, const at::Tensor& rows, const at::Tensor& positions, double p,
                             int64_t seed, int64_t layer, int64_t site, int64_t step) {
+  if (p == 0.0) {
+    return x;
+  }
   return Dropout::apply(x, rows, positions, p, seed, layer, site, step);
 }
 
