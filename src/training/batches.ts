@@ -1,4 +1,5 @@
-import { epochBatches, packBatch, type EncodedSplit } from "../data/encoded.js";
+import { epochBatches, packBatch } from "../data/batches.js";
+import type { EncodedSplit } from "../data/encoded.js";
 import type { PackedBatch } from "../native/types.js";
 import { stepsPerEpoch } from "./schedule.js";
 

@@ -1,4 +1,5 @@
-import { packBatch, type EncodedSplit } from "../data/encoded.js";
+import { packBatch, sequentialBatches } from "../data/batches.js";
+import type { EncodedSplit } from "../data/encoded.js";
 import { AbortedError } from "../errors.js";
 import type { Session } from "../native/session.js";
 
@@ -16,13 +17,11 @@ export async function forwardSplit(
   split: EncodedSplit,
   { batchSize, signal }: { batchSize: number; signal?: AbortSignal | undefined },
 ): Promise<Float32Array> {
-  const rows = split.rowNumbers.length;
   const parts: Promise<Float32Array>[] = [];
-  for (let from = 0; from < rows; from += batchSize) {
+  for (const rows of sequentialBatches(split.rowNumbers.length, batchSize)) {
     await parts[parts.length - ahead];
     if (signal?.aborted) throw new AbortedError();
-    const indices = Int32Array.from({ length: Math.min(batchSize, rows - from) }, (_, i) => from + i);
-    const part = session.forward(packBatch(split, indices)).then(({ logits }) => logits);
+    const part = session.forward(packBatch(split, rows)).then(({ logits }) => logits);
     part.catch(() => {}); // awaited below; until then a failure must not count as unhandled
     parts.push(part);
   }

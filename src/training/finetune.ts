@@ -1,7 +1,7 @@
 import { resolveConfig } from "../config/resolve.js";
 import type { ResolvedConfig, RunConfig } from "../config/schema.js";
 import { AbortedError, DivergedError } from "../errors.js";
-import { selectionMetric } from "../metrics/primary.js";
+import { selectionMetric } from "../metrics/selection.js";
 import type { Method } from "../methods/plan.js";
 import { StepBatches, tokensIn } from "./batches.js";
 import { isBetter } from "./best.js";

@@ -2,7 +2,7 @@ import { rm } from "node:fs/promises";
 import type { ResolvedConfig } from "../config/schema.js";
 import { writeFileAtomic } from "../files/atomic.js";
 import { isDegenerate, majorityBaseline } from "../metrics/baseline.js";
-import { saveModel } from "../models/save-model.js";
+import { saveModel } from "../models/save.js";
 import { writePredictions } from "./predictions.js";
 import type { Prepared } from "./prepare.js";
 import type { RunResult } from "./result.js";
@@ -72,13 +72,13 @@ async function saveBest(folder: string, prepared: Prepared, config: ResolvedConf
   const { session, model, data, tokenizer } = prepared;
   await saveModel(folder, {
     config: model.config,
-    labels: data.task.problem === "regression" ? null : data.task.labels,
+    labels: data.task.labels,
     problem: data.task.problem,
-    parameters: [...session.parameters],
+    parameters: session.parameters,
     read: (name) => session.readParameter(name),
     dtype: "float32",
     tokenizerFiles: tokenizer.files,
-    metadata: { task: data.task.name, maxLength: config.maxLength },
+    metadata: { task: data.task.name, maxLength: String(config.maxLength) },
   });
 }
 

@@ -1,14 +1,15 @@
 import { createHash } from "node:crypto";
 import type { ResolvedConfig } from "../config/schema.js";
-import { encodeExamples, type EncodedSplit } from "../data/encoded.js";
+import { encodeExamples } from "../data/encode.js";
+import type { EncodedSplit } from "../data/encoded.js";
 import { loadTask } from "../data/load-task.js";
 import type { Example, TaskData } from "../data/task.js";
-import { AbortedError, ConfigError, TokenizerError } from "../errors.js";
-import { readModelConfig, type ModelConfig } from "../models/model-config.js";
-import { resolveModel } from "../models/resolve-model.js";
-import { readWeights } from "../models/weights.js";
+import { ConfigError, TokenizerError } from "../errors.js";
+import { readModelConfig, type ModelConfig } from "../models/config.js";
+import { resolveModel } from "../models/resolve.js";
+import { loadWeights } from "../models/weights.js";
 import { createSession, type Session } from "../native/session.js";
-import type { EncoderShape } from "../native/types.js";
+import type { EncoderShape, NativeTensor } from "../native/types.js";
 import { loadTokenizer, type Tokenizer } from "../tokenizer/tokenizer.js";
 import type { RunEvent } from "./events.js";
 import type { Versions } from "./result.js";
@@ -64,15 +65,15 @@ const splitSeed = 0;
  */
 export async function prepare(config: ResolvedConfig, options: PrepareOptions = {}): Promise<Prepared> {
   const { signal, onEvent = () => {} } = options;
-  const { folder, source } = await resolveModel(config.model, {
-    ...(config.revision !== undefined && { revision: config.revision }),
-    onProgress: ({ done, total }) => onEvent({ type: "prepare", phase: "model", done, total }),
+  const { folder, source, notes } = await resolveModel(config.model, {
+    revision: config.revision,
+    onProgress: ({ bytes, totalBytes }) => onEvent({ type: "prepare", phase: "model", done: bytes, total: totalBytes }),
     signal,
   });
   const checkpoint = await readModelConfig(folder);
   const tokenizer = await loadTokenizer(folder);
   const data = await loadTask({ ...config, seed: splitSeed });
-  for (const message of data.notes) onEvent({ type: "note", message });
+  for (const message of [...notes, ...data.notes]) onEvent({ type: "note", message });
 
   const model = { source, folder, config: forTask(checkpoint, data.task, config.dropout) };
   refuseMismatch(config, model.config.shape, tokenizer, folder);
@@ -81,7 +82,7 @@ export async function prepare(config: ResolvedConfig, options: PrepareOptions = 
   const sessionOptions = { device: deviceOf(config), dtype: config.dtype, threads: config.threads };
   const session = createSession(model.config.shape, sessionOptions);
   try {
-    const initialised = await loadWeights(session, model, config, onEvent);
+    const initialised = await fillWeights(session, model, config, onEvent);
     await session.snapshot(baseSlot);
     return {
       key: preparedKey(config),
@@ -158,16 +159,17 @@ async function encodeSplits(
   tokenizer: Tokenizer,
   data: TaskData,
   maxLength: number,
-  { signal, onEvent }: Required<Pick<PrepareOptions, "onEvent">> & PrepareOptions,
+  { signal, onEvent }: { signal: AbortSignal | undefined; onEvent: (event: RunEvent) => void },
 ): Promise<EncodedSplits> {
   const splits = [...new Set([data.train, data.validation, data.test])];
   const total = splits.reduce((rows, { length }) => rows + length, 0);
   let before = 0;
   const encode = async (examples: Example[]): Promise<EncodedSplit> => {
-    if (signal?.aborted) throw new AbortedError();
     const split = await encodeExamples(tokenizer, examples, {
       maxLength,
-      onProgress: (done: number) => onEvent?.({ type: "prepare", phase: "tokenize", done: before + done, total }),
+      problem: data.task.problem,
+      onProgress: (done) => onEvent({ type: "prepare", phase: "tokenize", done: before + done, total }),
+      signal,
     });
     before += examples.length;
     return split;
@@ -179,7 +181,7 @@ async function encodeSplits(
 }
 
 /** @returns the names of parameters that have to be drawn. */
-async function loadWeights(
+async function fillWeights(
   session: Session,
   model: Prepared["model"],
   config: ResolvedConfig,
@@ -187,15 +189,9 @@ async function loadWeights(
 ): Promise<string[]> {
   if (config.init === "random") return session.parameters.map(({ name }) => name);
   onEvent({ type: "prepare", phase: "weights", done: null, total: null });
-  const { tensors, initialised } = await readWeights(model.folder, model.config, [...session.parameters]);
-  await session.load(tensors);
-  if (initialised.length > 0) {
-    const names = [...new Set(initialised.map((name) => name.split(".")[0]))].join(" and ");
-    onEvent({
-      type: "note",
-      message: `${config.model} has no ${names} for this task: drawn from N(0, ${model.config.initializerRange})`,
-    });
-  }
+  const load = (tensors: Record<string, NativeTensor>): Promise<void> => session.load(tensors);
+  const { initialised, notes } = await loadWeights(model.folder, model.config, session.parameters, load);
+  for (const message of notes) onEvent({ type: "note", message });
   return initialised;
 }
 

@@ -1,0 +1,44 @@
+import { join } from "node:path";
+import { toCheckpointName } from "../models/key-map.js";
+import { openReferenceSession } from "./reference-session.js";
+import { packReference, ReferenceFile } from "./reference.js";
+import type { Recorder } from "./report.js";
+
+/** Forward and gradients in float32 (golden/README.md). */
+export const forwardTolerance = 2e-5;
+
+/** A tiny checkpoint against `expected.safetensors`: hidden state, logits, loss, and the gradient of every parameter. */
+export async function checkEncoder(bundle: string, name: string, threads: number, record: Recorder): Promise<void> {
+  const folder = join(bundle, name);
+  const expected = await ReferenceFile.open(join(folder, "expected.safetensors"));
+  await using model = await openReferenceSession(folder, threads);
+  const { session, config } = model;
+  const { packed, places } = packReference(expected, config.shape.problem);
+
+  const { logits, loss, hiddenStates } = await session.forward(packed, { hiddenStates: true });
+  if (expected.has("last_hidden_state")) {
+    const { hiddenSize, layers } = config.shape;
+    const { shape, values } = expected.get("last_hidden_state");
+    const last = hiddenStates?.subarray(layers * places.length * hiddenSize) ?? new Float32Array();
+    const padded = new Float32Array(values.length);
+    const reference = new Float32Array(values.length); // padded positions mean nothing there, and are 0 in both
+    places.forEach((place, token) => {
+      padded.set(last.subarray(token * hiddenSize, (token + 1) * hiddenSize), place * hiddenSize);
+      reference.set(values.subarray(place * hiddenSize, (place + 1) * hiddenSize), place * hiddenSize);
+    });
+    record.compare(`${name}/last_hidden_state`, shape, padded, reference, forwardTolerance);
+  }
+  const reference = expected.get("logits");
+  record.compare(`${name}/logits`, reference.shape, logits, reference.values, forwardTolerance);
+  record.compare(`${name}/loss`, [], Float32Array.of(loss ?? NaN), expected.get("loss").values, forwardTolerance);
+
+  await session.gradients(packed);
+  const pairs = [];
+  for (const parameter of session.parameters) {
+    const key = `grad.${toCheckpointName(config.shape.family, parameter.name)}`;
+    const computed = await session.readGradient(parameter.name);
+    record.tensors.add(`${name}/${key}`, parameter.shape, computed);
+    pairs.push({ computed, reference: expected.get(key).values });
+  }
+  record.compareAll(`${name}/gradients`, pairs, forwardTolerance);
+}

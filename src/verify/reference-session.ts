@@ -1,0 +1,21 @@
+import { readModelConfig, type ModelConfig } from "../models/config.js";
+import { loadWeights } from "../models/weights.js";
+import { createSession, type Session } from "../native/session.js";
+
+export interface ReferenceSession extends AsyncDisposable {
+  session: Session;
+  config: ModelConfig;
+}
+
+/** A checkpoint of the bundle in a float32 session on the CPU, with the head that its config describes. */
+export async function openReferenceSession(folder: string, threads: number): Promise<ReferenceSession> {
+  const config = await readModelConfig(folder);
+  const session = createSession(config.shape, { device: "cpu", dtype: "float32", threads });
+  try {
+    await loadWeights(folder, config, session.parameters, (tensors) => session.load(tensors));
+  } catch (error) {
+    await session.dispose();
+    throw error;
+  }
+  return { session, config, [Symbol.asyncDispose]: () => session.dispose() };
+}

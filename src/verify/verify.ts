@@ -1,0 +1,71 @@
+import { existsSync } from "node:fs";
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { DataError } from "../errors.js";
+import { packageRoot } from "../native/package-root.js";
+import { checkAdamw } from "./check-adamw.js";
+import { checkEncoder } from "./check-encoder.js";
+import { checkBfloat16File, checkLegacyFile } from "./check-formats.js";
+import { checkMinilm } from "./check-minilm.js";
+import { checkTrajectory, type Trajectories } from "./check-trajectory.js";
+import { readReferenceJson } from "./reference.js";
+import { Recorder, type Check, type VerifyReport } from "./report.js";
+
+export interface VerifyOptions {
+  /** Folder of the weights that `minilm-real` was computed with; without it that part is skipped. */
+  model?: string | undefined;
+  /** File for every computed tensor, as safetensors, named `<folder>/<key>`. */
+  dump?: string | undefined;
+  /** 0: one per physical core. */
+  threads?: number | undefined;
+  onCheck?: ((check: Check) => void) | undefined;
+}
+
+/** Ships with the package; made by PyTorch and transformers (its README.md says how). */
+export const builtInBundle = join(packageRoot, "test/fixtures/golden");
+
+/**
+ * Compares this installation's numbers with reference values: the forward and backward pass, the optimizer, whole
+ * training runs, and the reading of each kind of checkpoint.
+ *
+ * @param bundle a folder in the format of the built-in one.
+ * @throws DataError when the folder holds no reference values or is not complete.
+ */
+export async function verify(bundle: string = builtInBundle, options: VerifyOptions = {}): Promise<VerifyReport> {
+  const { model, dump, threads = 0, onCheck = () => {} } = options;
+  if (!existsSync(bundle)) throw new DataError(`the bundle ${bundle} does not exist`);
+  const record = new Recorder(onCheck);
+  const parts: Record<string, (name: string) => Promise<void>> = {
+    "bert-classification": (name) => checkEncoder(bundle, name, threads, record),
+    "bert-regression": (name) => checkEncoder(bundle, name, threads, record),
+    "bert-legacy-bin": (name) => checkLegacyFile(bundle, name, threads, record),
+    "bert-bf16": (name) => checkBfloat16File(bundle, name, threads, record),
+    "minilm-real": async (name) =>
+      model === undefined
+        ? record.skip(name, "its weights are not in the bundle: name their folder by --model")
+        : checkMinilm(bundle, name, model, threads, record),
+    "adamw.json": () => checkAdamw(bundle, record),
+    "trajectories.json": async () => {
+      const shared = await readReferenceJson<Trajectories>(join(bundle, "trajectories.json"));
+      for (const run of shared.runs) await checkTrajectory(bundle, shared, run, threads, record);
+    },
+  };
+  for (const name of (await readdir(bundle)).sort()) {
+    const reason = reasonToSkip(name);
+    if (parts[name]) await parts[name](name);
+    else if (reason !== null) record.skip(name, reason);
+  }
+  if (record.checks.length === 0)
+    throw new DataError(`${bundle} holds no reference values that this version can check`);
+  if (dump !== undefined) await record.tensors.write(dump);
+  return record.report;
+}
+
+/** Null for files that belong to another part. */
+function reasonToSkip(name: string): string | null {
+  const family = /^(.+)-(classification|regression)$/.exec(name)?.[1];
+  if (family !== undefined) return `${family} models are not supported yet`;
+  if (name === "mixout.safetensors") return "mixout is not supported yet";
+  if (name === "metrics.json" || name === "data") return "not the engine's: the tests of the package compare it";
+  return null;
+}
