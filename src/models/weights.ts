@@ -27,6 +27,8 @@ const weightFiles: readonly (readonly [name: string, open: (path: string) => Pro
   ["pytorch_model.bin.index.json", (path) => openSharded(path, openPickle)],
 ];
 
+export const weightFileNames: readonly string[] = weightFiles.map(([name]) => name);
+
 const nativeDtypes: Partial<Record<TensorDtype, NativeTensor["dtype"]>> = {
   F32: "float32",
   F16: "float16",
@@ -93,7 +95,7 @@ export async function openWeights(folder: string): Promise<TensorFile> {
     );
   }
   throw new CheckpointError(`There are no weights in ${folder}.`, {
-    hint: `Looked for ${weightFiles.map(([name]) => name).join(", ")}.`,
+    hint: `Looked for ${weightFileNames.join(", ")}.`,
   });
 }
 

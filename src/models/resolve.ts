@@ -1,0 +1,46 @@
+import { stat } from "node:fs/promises";
+import { resolve } from "node:path";
+import { CheckpointError, ConfigError } from "../errors.js";
+import { fetchModel, type HubOptions } from "./hub.js";
+
+export interface ResolvedModel {
+  /** An absolute path. */
+  folder: string;
+  /** Where the model came from, for people and for records: its path, or `org/name@commit`. */
+  source: string;
+  /** What a person should be told, a sentence each. */
+  notes: string[];
+}
+
+/**
+ * Finds a model: a local folder, or one from the Hugging Face hub by `org/name` or `org/name@revision`. A folder comes
+ * first when there is one of that name.
+ *
+ * @throws CheckpointError when a path leads nowhere, ConfigError for a name of neither kind, HubError as `fetchModel`.
+ */
+export async function resolveModel(
+  nameOrPath: string,
+  { revision, ...options }: HubOptions & { revision?: string | undefined } = {},
+): Promise<ResolvedModel> {
+  const status = await stat(nameOrPath).catch(() => null);
+  if (status?.isDirectory()) {
+    const folder = resolve(nameOrPath);
+    return { folder, source: folder, notes: [] };
+  }
+  if (status) {
+    throw new CheckpointError(`${nameOrPath} is a file, not the folder of a model.`, {
+      hint: "Give the folder that holds config.json and the weights.",
+    });
+  }
+  if (/^[./~]/.test(nameOrPath) || nameOrPath.split("/").length > 2) {
+    throw new CheckpointError(`The model folder ${nameOrPath} does not exist.`, {
+      hint: "Give the path of a model's folder, or org/name for a model of the Hugging Face hub.",
+    });
+  }
+  const [name = "", stated] = nameOrPath.split(/@(.*)/s);
+  if (stated !== undefined && revision !== undefined && stated !== revision) {
+    throw new ConfigError(`The model ${nameOrPath} and the revision "${revision}" contradict each other.`);
+  }
+  const { folder, commit, notes } = await fetchModel(name, stated ?? revision ?? "main", options);
+  return { folder, source: `${name}@${commit}`, notes };
+}
