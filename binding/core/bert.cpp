@@ -147,6 +147,7 @@ void Bert::train_parameters(const std::vector<bool>& frozen) {
 }
 
 at::Tensor Bert::lookup(const Leaf& table, const at::Tensor& ids) const {
+  if (!table.value.requires_grad()) return table.value.index_select(0, ids);
   return Lookup::apply(table.value, ids, table.value.grad());
 }
 
@@ -163,9 +164,9 @@ at::Tensor Bert::embed(const PackedBatch& batch, const DropoutKey& dropout) cons
   at::Tensor sum = lookup(word_, batch.token_ids) + lookup(segment_, batch.segment_ids);
   sum = sum + lookup(position_, batch.positions);
   const at::Tensor normalized = apply(embedding_norm_, sum);
-  const at::Tensor dropped = operators::dropout(normalized, batch.token_rows, batch.positions,
-                                                dropout.active ? shape_.hidden_dropout : 0, dropout.seed, 0,
-                                                static_cast<int64_t>(Site::embeddings), dropout.step);
+  const at::Tensor dropped =
+      operators::dropout(normalized, batch.token_rows, batch.positions, dropout.active ? shape_.hidden_dropout : 0,
+                         dropout.seed, 0, static_cast<int64_t>(Site::embeddings), dropout.step);
   return dropped.to(compute_);
 }
 
@@ -180,9 +181,8 @@ at::Tensor Bert::run_block(int64_t layer, const at::Tensor& x, const PackedBatch
   };
 
   const at::Tensor qkv = apply(block.qkv, x);
-  const at::Tensor context = std::get<0>(operators::packed_attention(qkv, batch.row_offsets, batch.row_numbers,
-                                                                     shape_.heads, attention_dropout, dropout.seed,
-                                                                     layer, dropout.step));
+  const at::Tensor context = std::get<0>(operators::packed_attention(
+      qkv, batch.row_offsets, batch.row_numbers, shape_.heads, attention_dropout, dropout.seed, layer, dropout.step));
   const at::Tensor attended =
       apply(block.attention_norm, x + drop(apply(block.attention_output, context), Site::attention_output));
 

@@ -195,8 +195,7 @@ ForwardResult Engine::forward(const PackedBatch& batch, bool hidden_states, cons
   ForwardResult result;
   result.logits = output.logits.contiguous();
   if (batch.labels.defined()) {
-    result.loss =
-        summed_loss(shape_, output.logits, batch.labels).item<double>() / static_cast<double>(batch.rows());
+    result.loss = summed_loss(shape_, output.logits, batch.labels).item<double>() / static_cast<double>(batch.rows());
   }
   if (hidden_states) {
     result.hidden_states = at::stack(output.hidden_states).to(at::kFloat).contiguous();
@@ -211,15 +210,12 @@ StepResult Engine::gradients(const PackedBatch& batch, const std::atomic<bool>& 
   StepResult result{0, 0, true};
   accumulate(batch, {}, batch.rows(), result.loss, stop);
   const at::NoGradGuard no_grad;
-  result.grad_norm =
-      std::sqrt(operators::squared_norm(arena_.gradients(), arena_.bounds(), flags_).item<double>());
+  result.grad_norm = std::sqrt(operators::squared_norm(arena_.gradients(), arena_.bounds(), flags_).item<double>());
   result.finite = std::isfinite(result.loss) && std::isfinite(result.grad_norm);
   return result;
 }
 
-at::Tensor Engine::read_parameter(const std::string& name) const {
-  return arena_.value(arena_.index_of(name)).clone();
-}
+at::Tensor Engine::read_parameter(const std::string& name) const { return arena_.value(arena_.index_of(name)).clone(); }
 
 at::Tensor Engine::read_gradient(const std::string& name) const {
   if (!arena_.gradients().defined()) throw Error("ERR_INTERNAL", "no gradient has been computed yet");

@@ -39,7 +39,7 @@ struct StepResult {
 };
 
 struct ForwardResult {
-  at::Tensor logits;                     // float32 [B, outputs]
+  at::Tensor logits;  // float32 [B, outputs]
   std::optional<double> loss;
   std::optional<at::Tensor> hidden_states;  // float32 [layers + 1, T, hidden]
   std::optional<at::Tensor> pooled;         // float32 [B, hidden]

@@ -25,10 +25,10 @@ std::tuple<at::Tensor, at::Tensor> packed_attention(const at::Tensor& qkv, const
   return op.call(qkv, row_offsets, row_numbers, heads, p, seed, layer, step);
 }
 
-void adamw_(const at::Tensor& values, const at::Tensor& gradients, const at::Tensor& moment1,
-            const at::Tensor& moment2, const std::optional<at::Tensor>& start, const at::Tensor& bounds,
-            const at::Tensor& settings, const at::Tensor& flags, const at::Tensor& squared_norm, double lr,
-            double beta1, double beta2, double eps, bool bias_correction, int64_t step, double max_grad_norm) {
+void adamw_(const at::Tensor& values, const at::Tensor& gradients, const at::Tensor& moment1, const at::Tensor& moment2,
+            const std::optional<at::Tensor>& start, const at::Tensor& bounds, const at::Tensor& settings,
+            const at::Tensor& flags, const at::Tensor& squared_norm, double lr, double beta1, double beta2, double eps,
+            bool bias_correction, int64_t step, double max_grad_norm) {
   using Signature = void(at::Tensor&, const at::Tensor&, at::Tensor&, at::Tensor&, const std::optional<at::Tensor>&,
                          const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&, double, double,
                          double, double, bool, int64_t, double);

@@ -24,15 +24,15 @@ struct BatchRows {
 
 /// B rows without padding, back to back, T tokens in all, with the index tensors that the model reads.
 struct PackedBatch {
-  at::Tensor token_ids;    // int32 [T]
-  at::Tensor segment_ids;  // int32 [T]
-  at::Tensor positions;    // int32 [T], from 0 in each row
-  at::Tensor token_rows;   // int32 [T], the data set's row number of each token's row
-  at::Tensor row_offsets;  // int32 [B + 1]
-  at::Tensor row_numbers;  // int32 [B]
-  at::Tensor row_zeros;    // int32 [B], the position 0 of each row's first token
-  at::Tensor first_tokens; // int32 [B], where each row begins
-  at::Tensor labels;       // int64 [B], float32 [B] or undefined
+  at::Tensor token_ids;     // int32 [T]
+  at::Tensor segment_ids;   // int32 [T]
+  at::Tensor positions;     // int32 [T], from 0 in each row
+  at::Tensor token_rows;    // int32 [T], the data set's row number of each token's row
+  at::Tensor row_offsets;   // int32 [B + 1]
+  at::Tensor row_numbers;   // int32 [B]
+  at::Tensor row_zeros;     // int32 [B], the position 0 of each row's first token
+  at::Tensor first_tokens;  // int32 [B], where each row begins
+  at::Tensor labels;        // int64 [B], float32 [B] or undefined
 
   int64_t rows() const { return row_numbers.size(0); }
   int64_t tokens() const { return token_ids.size(0); }

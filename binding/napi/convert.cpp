@@ -53,8 +53,8 @@ void reset_from_js(const Napi::Value& value, ParameterPlan& plan) {
   const Napi::Object normal = object_from_js(value, "reset");
   plan.reset = Reset::normal;
   plan.reset_std = number_from_js(normal, "normal");
-  plan.reset_stream = static_cast<int64_t>(string_from_js(normal, "stream") == "reinit" ? Stream::reinit
-                                                                                        : Stream::classifier_init);
+  plan.reset_stream =
+      static_cast<int64_t>(string_from_js(normal, "stream") == "reinit" ? Stream::reinit : Stream::classifier_init);
 }
 
 const char* role_name(Role role) {
@@ -105,9 +105,7 @@ std::string string_from_js(const Napi::Value& value, const char* what) {
   return value.As<Napi::String>();
 }
 
-std::string string_from_js(const Napi::Object& object, const char* key) {
-  return string_from_js(object.Get(key), key);
-}
+std::string string_from_js(const Napi::Object& object, const char* key) { return string_from_js(object.Get(key), key); }
 
 std::vector<float> floats_from_js(const Napi::Value& value, const char* what) {
   return copy_array<Napi::Float32Array>(value, napi_float32_array, what, "a Float32Array");

@@ -37,8 +37,8 @@ Napi::Value forward_to_js(Napi::Env env, const ForwardResult& result) {
   Napi::Object record = Napi::Object::New(env);
   record.Set("logits", convert::floats_to_js(env, result.logits));
   record.Set("loss", result.loss ? Napi::Number::New(env, *result.loss) : Napi::Value(env.Null()));
-  record.Set("hiddenStates", result.hidden_states ? convert::floats_to_js(env, *result.hidden_states)
-                                                  : Napi::Value(env.Null()));
+  record.Set("hiddenStates",
+             result.hidden_states ? convert::floats_to_js(env, *result.hidden_states) : Napi::Value(env.Null()));
   record.Set("pooled", result.pooled ? convert::floats_to_js(env, *result.pooled) : Napi::Value(env.Null()));
   return record;
 }
@@ -136,14 +136,14 @@ Napi::Value Session::submit(Napi::Env env, EngineWork work, Napi::Object keep_al
 }
 
 Napi::Value Session::enqueue(Napi::Env env, Work work, Napi::Object keep_alive) {
-  auto completion = std::make_shared<std::unique_ptr<Completion>>(
-      new Completion{Napi::Promise::Deferred::New(env),
-                     keep_alive.IsEmpty() ? Napi::ObjectReference() : Napi::Persistent(keep_alive), this, nullptr,
-                     std::nullopt});
+  auto completion = std::make_shared<std::unique_ptr<Completion>>(new Completion{
+      Napi::Promise::Deferred::New(env), keep_alive.IsEmpty() ? Napi::ObjectReference() : Napi::Persistent(keep_alive),
+      this, nullptr, std::nullopt});
   const Napi::Promise promise = (*completion)->deferred.Promise();
   if (disposed_ || !to_javascript_) {
-    (*completion)->deferred.Reject(
-        Failure{"ERR_DISPOSED", "the session has been disposed", "make a new one"}.to_js(env).Value());
+    (*completion)
+        ->deferred.Reject(
+            Failure{"ERR_DISPOSED", "the session has been disposed", "make a new one"}.to_js(env).Value());
     return promise;
   }
   if (pending_++ == 0) {
@@ -357,12 +357,13 @@ Napi::Value Session::drop_snapshot(const Napi::CallbackInfo& info) {
 
 Napi::Value Session::read_snapshot(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
-    return submit(info.Env(), [slot = convert::string_from_js(info[0], "slot"),
-                               name = convert::string_from_js(info[1], "name")](Engine& engine) -> ToJs {
-      return [values = engine.read_snapshot(slot, name)](Napi::Env env) {
-        return convert::floats_to_js(env, values);
-      };
-    });
+    return submit(info.Env(),
+                  [slot = convert::string_from_js(info[0], "slot"),
+                   name = convert::string_from_js(info[1], "name")](Engine& engine) -> ToJs {
+                    return [values = engine.read_snapshot(slot, name)](Napi::Env env) {
+                      return convert::floats_to_js(env, values);
+                    };
+                  });
   });
 }
 
@@ -390,16 +391,15 @@ void Session::abort(const Napi::CallbackInfo&) {
 Napi::Value Session::dispose(const Napi::CallbackInfo& info) {
   if (!disposed_ && to_javascript_) queue_->cancel_pending();
   stop_ = true;
-  const Napi::Value promise = enqueue(
-      info.Env(),
-      [this]() -> ToJs {
-        engine_.reset();
-        return [this](Napi::Env env) {
-          stop();
-          return undefined(env);
-        };
-      },
-      {});
+  const Napi::Value promise = enqueue(info.Env(),
+                                      [this]() -> ToJs {
+                                        engine_.reset();
+                                        return [this](Napi::Env env) {
+                                          stop();
+                                          return undefined(env);
+                                        };
+                                      },
+                                      {});
   disposed_ = true;
   return promise;
 }

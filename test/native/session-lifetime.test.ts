@@ -3,6 +3,7 @@ import { Worker } from "node:worker_threads";
 import test from "ava";
 import { createSession } from "#src/native/session.js";
 import type { EncoderShape, PackedBatch } from "#src/native/types.js";
+import { sameBits } from "../helpers/bits.js";
 import { plainPlan, stepOptions } from "../helpers/plan.js";
 
 /** Large enough that a step takes tens of milliseconds. */
@@ -44,7 +45,7 @@ async function randomSession() {
   return session;
 }
 
-test("steps submitted ahead run in order and end where steps awaited one by one end", async (t) => {
+test.serial("steps submitted ahead run in order and end where steps awaited one by one end", async (t) => {
   const batch = batchOf(8, 32);
   const run = async (ahead: boolean) => {
     await using session = await randomSession();
@@ -60,24 +61,26 @@ test("steps submitted ahead run in order and end where steps awaited one by one 
   };
   const first = await run(true);
   t.is(new Set(first.losses).size, 4);
-  t.deepEqual(await run(false), first);
+  const second = await run(false);
+  t.deepEqual(second.losses, first.losses);
+  t.true(sameBits(second.values, first.values));
 });
 
-test("a snapshot keeps every parameter and brings it back", async (t) => {
+test.serial("a snapshot keeps every parameter and brings it back", async (t) => {
   await using session = await randomSession();
   const before = await session.readBuffer("parameters");
   const pooler = await session.readParameter("pooler.weight");
   await session.snapshot("base");
   await session.train([batchOf(4, 16)], stepOptions());
-  t.notDeepEqual(await session.readParameter("pooler.weight"), pooler);
-  t.deepEqual(await session.readSnapshot("base", "pooler.weight"), pooler);
+  t.false(sameBits(await session.readParameter("pooler.weight"), pooler));
+  t.true(sameBits(await session.readSnapshot("base", "pooler.weight"), pooler));
   await session.restore("base");
-  t.deepEqual(await session.readBuffer("parameters"), before);
+  t.true(sameBits(await session.readBuffer("parameters"), before));
   await session.dropSnapshot("base");
   await t.throwsAsync(session.restore("base"), { message: /no snapshot 'base'/ });
 });
 
-test("buffers written into a fresh session go on with the same bits", async (t) => {
+test.serial("buffers written into a fresh session go on with the same bits", async (t) => {
   const batch = batchOf(8, 32);
   await using unbroken = await randomSession();
   for (let step = 1; step <= 2; step++) await unbroken.train([batch], stepOptions({ step }));
@@ -91,11 +94,11 @@ test("buffers written into a fresh session go on with the same bits", async (t) 
   await using resumed = await randomSession();
   for (const [name, values] of buffers) await resumed.writeBuffer(name, values);
   await resumed.train([batch], stepOptions({ step: 3 }));
-  t.deepEqual(await resumed.readBuffer("parameters"), await unbroken.readBuffer("parameters"));
+  t.true(sameBits(await resumed.readBuffer("parameters"), await unbroken.readBuffer("parameters")));
   t.deepEqual(await resumed.distances(), await unbroken.distances());
 });
 
-test("abort finishes the step at work and rejects those behind it; the session stays usable", async (t) => {
+test.serial("abort finishes the step at work and rejects those behind it; the session stays usable", async (t) => {
   await using session = await randomSession();
   const batch = batchOf(32, 64);
   const calls = [1, 2, 3].map((step) => session.train([batch], stepOptions({ step })));
@@ -107,7 +110,7 @@ test("abort finishes the step at work and rejects those behind it; the session s
   t.true((await session.train([batch], stepOptions({ step: 2 }))).finite);
 });
 
-test("dispose ends the step at work, and every later call rejects", async (t) => {
+test.serial("dispose ends the step at work, and every later call rejects", async (t) => {
   const session = await randomSession();
   const step = t.throwsAsync(session.train([batchOf(32, 128)], stepOptions()), { code: "ERR_ABORTED" });
   await new Promise((resolve) => setTimeout(resolve, 20));
@@ -117,31 +120,34 @@ test("dispose ends the step at work, and every later call rejects", async (t) =>
   await session.dispose();
 });
 
-test("native memory is reported to V8 and given back", async (t) => {
-  const before = process.memoryUsage().external;
-  const session = await randomSession();
-  const held = process.memoryUsage().external - before;
-  const values = session.parameters.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b), 0);
-  // Values, gradients, both moments and the start.
-  t.true(held >= values * 4 * 5, `${held}`);
-  await session.dispose();
-  t.true(process.memoryUsage().external - before < values * 4);
+test.serial("sessions that were never disposed are collected, since V8 knows what they hold", (t) => {
+  // 40 sessions of about 70 MiB. Nothing on the JavaScript side would make V8 collect them.
+  const { status, stdout, stderr } = runNode(`
+    for (let i = 0; i < 40; i++) {
+      const forgotten = createSession(shape, sessionOptions);
+      await forgotten.setPlan(plan, { initSeed: 1, keepStart: true });
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+    console.log(session.peakMemoryBytes());
+  `);
+  t.is(status, 0, stderr);
+  t.true(Number(stdout) < 1.5 * 2 ** 30, stdout);
 });
 
-test("two sessions at once do not disturb each other", async (t) => {
+test.serial("two sessions at once do not disturb each other", async (t) => {
   const batch = batchOf(8, 32);
   const train = async () => {
     await using session = await randomSession();
     for (let step = 1; step <= 3; step++) await session.train([batch], stepOptions({ step }));
-    return session.readBuffer("parameters");
+    return await session.readBuffer("parameters");
   };
   const alone = await train();
   const [first, second] = await Promise.all([train(), train()]);
-  t.deepEqual(first, alone);
-  t.deepEqual(second, alone);
+  t.true(sameBits(first, alone));
+  t.true(sameBits(second, alone));
 });
 
-test("frozen parameters do not move, and freezing everything is refused", async (t) => {
+test.serial("frozen parameters do not move, and freezing everything is refused", async (t) => {
   await using session = await randomSession();
   const plan = plainPlan(session.parameters);
   session.parameters.forEach((parameter, i) => (plan[i]!.frozen = parameter.role === "embedding"));
@@ -156,7 +162,7 @@ test("frozen parameters do not move, and freezing everything is refused", async 
   await t.throwsAsync(session.train([batchOf(4, 16)], stepOptions()), { code: "ERR_CONFIG", message: /freezes every/ });
 });
 
-test("a gradient that is not finite skips the update", async (t) => {
+test.serial("a gradient that is not finite skips the update", async (t) => {
   await using session = await randomSession();
   const poisoned = new Float32Array(256).fill(Infinity);
   await session.load({ "pooler.bias": { dtype: "float32", data: new Uint8Array(poisoned.buffer) } });
@@ -166,7 +172,7 @@ test("a gradient that is not finite skips the update", async (t) => {
   const before = await session.readBuffer("moment1");
   const result = await session.train([batchOf(4, 16)], stepOptions());
   t.false(result.finite);
-  t.deepEqual(await session.readBuffer("moment1"), before);
+  t.true(sameBits(await session.readBuffer("moment1"), before));
 });
 
 const badBatches: [string, (batch: PackedBatch) => void, RegExp][] = [
@@ -179,7 +185,7 @@ const badBatches: [string, (batch: PackedBatch) => void, RegExp][] = [
   ["an empty row", (batch) => (batch.rowOffsets[1] = 0), /row 0 of a batch has no tokens/],
 ];
 for (const [what, spoil, message] of badBatches) {
-  test(`${what} is refused before it reaches memory`, async (t) => {
+  test.serial(`${what} is refused before it reaches memory`, async (t) => {
     await using session = await randomSession();
     const batch = batchOf(2, 16);
     spoil(batch);
@@ -187,12 +193,12 @@ for (const [what, spoil, message] of badBatches) {
   });
 }
 
-test("a row longer than the model's positions is refused by its number", async (t) => {
+test.serial("a row longer than the model's positions is refused by its number", async (t) => {
   await using session = await randomSession();
   await t.throwsAsync(session.forward(batchOf(1, 129)), { code: "ERR_DATA", message: /row 0 has 129 tokens/ });
 });
 
-test("a model that does not fit into memory is a coded error", async (t) => {
+test.serial("a model that does not fit into memory is a coded error", async (t) => {
   await using session = createSession({ ...shape, vocabularySize: 2 ** 24, hiddenSize: 2 ** 20 }, options);
   await t.throwsAsync(session.readBuffer("parameters"), { code: "ERR_OUT_OF_MEMORY" });
 });
@@ -200,7 +206,8 @@ test("a model that does not fit into memory is a coded error", async (t) => {
 const script = (body: string) => `
   import { createSession } from ${JSON.stringify(new URL("../../dist/native/session.js", import.meta.url).href)};
   const shape = ${JSON.stringify(shape)};
-  const session = createSession(shape, ${JSON.stringify(options)});
+  const sessionOptions = ${JSON.stringify(options)};
+  const session = createSession(shape, sessionOptions);
   const plan = session.parameters.map(() => ({ frozen: false, lrScale: 1, weightDecay: 0, decayTowards: "zero",
     decayScaledByLr: true, reset: { normal: 0.02, stream: "classifierInit" } }));
   await session.setPlan(plan, { initSeed: 1, keepStart: false });
@@ -222,33 +229,36 @@ function runNode(body: string) {
   });
 }
 
-test("process.exit while a step runs ends with the asked code and no crash", (t) => {
+test.serial("process.exit while a step runs ends with the asked code and no crash", (t) => {
   const { status, signal, stderr } = runNode("step().catch(() => {}); setTimeout(() => process.exit(7), 50);");
   t.is(signal, null, stderr);
   t.is(status, 7, stderr);
 });
 
-test("an idle session does not keep the process alive, a pending step does", (t) => {
+test.serial("an idle session does not keep the process alive, a pending step does", (t) => {
   const { status, stdout, stderr } = runNode("step().then(({ finite }) => console.log(finite));");
   t.is(status, 0, stderr);
   t.is(stdout.trim(), "true");
 });
 
-test("sessions work in worker threads, and a worker ended in the middle of a step takes nothing with it", async (t) => {
-  const run = (body: string) =>
-    new Worker(new URL(`data:text/javascript,${encodeURIComponent(script(body))}`), { stderr: false });
-  const ended = run(
-    "step().catch(() => {}); const { parentPort } = await import('node:worker_threads'); parentPort.postMessage('busy');",
-  );
-  await new Promise((resolve) => ended.once("message", resolve));
-  await ended.terminate();
+test.serial(
+  "sessions work in worker threads, and a worker ended in the middle of a step takes nothing with it",
+  async (t) => {
+    const run = (body: string) =>
+      new Worker(new URL(`data:text/javascript,${encodeURIComponent(script(body))}`), { stderr: false });
+    const ended = run(
+      "step().catch(() => {}); const { parentPort } = await import('node:worker_threads'); parentPort.postMessage('busy');",
+    );
+    await new Promise((resolve) => ended.once("message", resolve));
+    await ended.terminate();
 
-  const worker = run(
-    "const { parentPort } = await import('node:worker_threads'); parentPort.postMessage((await step()).finite);",
-  );
-  t.true(await new Promise((resolve, reject) => worker.once("message", resolve).once("error", reject)));
-  await worker.terminate();
+    const worker = run(
+      "const { parentPort } = await import('node:worker_threads'); parentPort.postMessage((await step()).finite);",
+    );
+    t.true(await new Promise((resolve, reject) => worker.once("message", resolve).once("error", reject)));
+    await worker.terminate();
 
-  await using session = await randomSession();
-  t.true((await session.train([batchOf(4, 16)], stepOptions())).finite);
-});
+    await using session = await randomSession();
+    t.true((await session.train([batchOf(4, 16)], stepOptions())).finite);
+  },
+);
