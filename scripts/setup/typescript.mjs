@@ -8,6 +8,8 @@ import { say, since } from "./terminal.mjs";
 /** Compiles src/ to dist/ and, with `tests`, test/ to dist-test/; tsc skips what has not changed. */
 export async function compileTypeScript({ tests }) {
   const start = performance.now();
+  // tsc trusts its notes, which lie beside dist/, and would not write again what somebody deleted.
+  if (!existsSync(join(root, "dist"))) rmSync(join(root, "tsconfig.tsbuildinfo"), { force: true });
   removeOrphans("dist", "src");
   if (tests) removeOrphans("dist-test", "test");
   const code = await run(process.execPath, ["node_modules/typescript/bin/tsc", "-b", ...(tests ? ["test"] : [])]);

@@ -7,7 +7,7 @@ import { NativeError } from "../errors.js";
 import { requireLibtorch, torchMinor, type Libtorch } from "./libtorch.js";
 import { packageRoot, setupCommand } from "./package-root.js";
 import { checkPlatform } from "./platform.js";
-import type { NativeAddon } from "./types.js";
+import type { NativeAddon, NativeInfo } from "./types.js";
 
 const require = createRequire(import.meta.url);
 
@@ -140,7 +140,9 @@ function open(): NativeAddon {
   preload(join(libtorch.root, "lib/libc10.so"));
   preload(join(libtorch.root, "lib/libtorch_cpu.so"));
   try {
-    return require(path) as NativeAddon;
+    const addon = require(path) as Omit<NativeAddon, "info"> & { info(): Omit<NativeInfo, "torch"> };
+    // libtorch offers its version at compile time only: what is in this process is known from its folder.
+    return { ...addon, info: () => ({ ...addon.info(), torch: libtorch.version }) };
   } catch (error) {
     throw new NativeError(
       "ERR_ADDON",

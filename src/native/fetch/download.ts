@@ -3,7 +3,6 @@ import { readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { basename } from "node:path";
 import { Readable, Transform, type TransformCallback } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import type { ReadableStream } from "node:stream/web";
 
 import { setupCommand } from "../package-root.js";
 import { formatBytes } from "./bytes.js";
@@ -75,11 +74,7 @@ async function downloadOnce(url: string, target: string, report: ReportProgress)
       next(null, chunk);
     },
   });
-  await pipeline(
-    Readable.fromWeb(response.body as ReadableStream),
-    count,
-    createWriteStream(part, { flags: resumed ? "a" : "w" }),
-  );
+  await pipeline(Readable.fromWeb(response.body), count, createWriteStream(part, { flags: resumed ? "a" : "w" }));
   if (total !== null && done !== total) throw new Error(`${done} of ${total} bytes arrived`);
   await rename(part, target);
   await rm(note, { force: true });

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import { LockedError, NativeError, OutputError } from "../../errors.js";
 import { lockFolder, type Lock } from "../../files/lock.js";
+import { ZipError } from "../../files/zip-directory.js";
 import {
   findLibtorch,
   inspectLibtorch,
@@ -20,7 +21,6 @@ import { fetchArchive } from "./official-archive.js";
 import type { ReportProgress } from "./progress.js";
 import { isDiskError, SourceFailure } from "./source-failure.js";
 import { fetchWheels } from "./torch-wheels.js";
-import { ZipError } from "./zip.js";
 
 export interface FetchOptions {
   env?: NodeJS.ProcessEnv;

@@ -1,10 +1,11 @@
 import { rm } from "node:fs/promises";
 import { basename, join } from "node:path";
 
+import { ZipError } from "../../files/zip-directory.js";
 import { download } from "./download.js";
 import type { FetchContext } from "./fetch-libtorch.js";
 import { unpackAll } from "./unpack.js";
-import { ZipArchive, ZipError } from "./zip.js";
+import { ZipArchive } from "./zip.js";
 
 /**
  * The archive that the PyTorch project publishes. It comes without CUDA: this is the last resort of a machine without

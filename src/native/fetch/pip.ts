@@ -26,7 +26,7 @@ const namedPlatform = [
 /** Throws SourceFailure unless `python3 -m pip` runs. */
 export function checkPip(env: NodeJS.ProcessEnv): void {
   const result = spawnSync("python3", ["-m", "pip", "--version"], { env, encoding: "utf8", timeout: 60_000 });
-  if ((result.error as NodeJS.ErrnoException | undefined)?.code === "ENOENT") {
+  if (result.error !== undefined && "code" in result.error && result.error.code === "ENOENT") {
     throw new SourceFailure("python3 is not on PATH", "Install Python with pip: `sudo apt-get install python3-pip`.");
   }
   if (result.status !== 0) {

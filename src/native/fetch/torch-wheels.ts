@@ -1,11 +1,12 @@
 import { rm } from "node:fs/promises";
 
+import { ZipError } from "../../files/zip-directory.js";
+
 import type { FetchContext } from "./fetch-libtorch.js";
 import { checkPip, pipDownload } from "./pip.js";
 import { SourceFailure } from "./source-failure.js";
 import { unpackAll } from "./unpack.js";
 import { openWheel, unpackFromWheel, type Wheel } from "./wheel.js";
-import { ZipError } from "./zip.js";
 
 /** Fetches the wheel of torch and the CUDA wheels that its metadata names, and unpacks what steadytune needs. */
 export async function fetchWheels(context: FetchContext): Promise<{ root: string; used: string[] }> {

@@ -1,6 +1,7 @@
 import { basename } from "node:path";
 
-import { ZipArchive, ZipError, type ZipEntry } from "./zip.js";
+import { ZipError, type ZipEntry } from "../../files/zip-directory.js";
+import { ZipArchive } from "./zip.js";
 
 /** A Python wheel on disk: a ZIP archive with its metadata and a list of checksums. */
 export interface Wheel {
