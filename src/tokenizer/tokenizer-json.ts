@@ -157,7 +157,7 @@ function modelKind(raw: unknown): string | null {
 function parseTemplate(processor: TokenizerJson["post_processor"], path: string): Pipeline["template"] {
   if (processor.type === "BertProcessing") {
     if (!processor.cls || !processor.sep) throw new TokenizerError(`${path}: post_processor lacks cls or sep`);
-    return bertTemplate(processor.cls[1] as number, processor.sep[1] as number);
+    return bertTemplate(processor.cls[1], processor.sep[1]);
   }
   const { single, pair, special_tokens: specialTokens = {} } = processor;
   if (!single || !pair) throw new TokenizerError(`${path}: post_processor lacks single or pair`);
