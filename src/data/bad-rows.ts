@@ -1,4 +1,5 @@
 import { DataError } from "../errors.js";
+import { plural } from "./plural.js";
 
 /**
  * What happens to rows that cannot be used: each is an error that names its place, or, when the user asked for it,
@@ -32,7 +33,7 @@ export class BadRows {
   /** One sentence for the user, or nothing. */
   notes(): string[] {
     if (this.#count === 0) return [];
-    if (this.#count === 1) return [`${this.#path}: 1 bad row skipped (${this.#first})`];
-    return [`${this.#path}: ${this.#count} bad rows skipped (the first: ${this.#first})`];
+    const first = `${this.#count === 1 ? "" : "the first: "}${this.#first}`;
+    return [`${this.#path}: ${plural(this.#count, "bad row")} skipped (${first})`];
   }
 }

@@ -3,6 +3,7 @@ import { DataError } from "../errors.js";
 import { BadRows } from "./bad-rows.js";
 import { readText } from "./read-file.js";
 import type { ReadOptions, Table } from "./table.js";
+import { plural } from "./plural.js";
 
 interface CsvRecord {
   /** Line on which the record starts, from 1. */
@@ -47,7 +48,7 @@ function tableOf(path: string, records: CsvRecord[], options: ReadOptions, notes
   const rows: Table["rows"] = [];
   for (const [row, { line, values }] of body.entries()) {
     if (values.length === columns.length) rows.push({ row, place: line, values });
-    else badRows.add(line, `${values.length} columns, where the header has ${columns.length}`);
+    else badRows.add(line, `${plural(values.length, "column")}, where the header has ${columns.length}`);
   }
   return { path, columns, rows, badRows, notes };
 }

@@ -3,6 +3,7 @@ import type { LabelScheme } from "./labels.js";
 import { labelText } from "./labels.js";
 import type { Table, TableRow } from "./table.js";
 import type { Example } from "./task.js";
+import { plural } from "./plural.js";
 
 /**
  * Turns rows into examples; rows without a usable text or label go to `table.badRows`.
@@ -25,8 +26,8 @@ export function toExamples(table: Table, columns: ChosenColumns, scheme: LabelSc
     examples.push({ row: row.row, text, pair, label });
   }
   if (empty > 0) {
-    const rows = empty === 1 ? "an empty text in 1 row" : `an empty text in ${empty} rows`;
-    table.notes.push(`${table.path}: ${rows}, kept as it is (first: ${table.badRows.unit} ${firstEmpty})`);
+    const first = `${table.badRows.unit} ${firstEmpty}`;
+    table.notes.push(`${table.path}: an empty text in ${plural(empty, "row")}, kept as it is (first: ${first})`);
   }
   return examples;
 }
@@ -80,16 +81,24 @@ export function countClasses(examples: readonly Example[], classes: number): num
   return counts;
 }
 
-/** Examples of one split, and where they came from, for people. */
+/** Examples of one split, and the file of which they are the whole or a part. */
 export interface Part {
   examples: Example[];
-  source: string;
+  path: string;
+  /** Usable rows in the file. */
+  fileRows: number;
+}
+
+export function wholeOf(path: string, examples: Example[]): Part {
+  return { examples, path, fileRows: examples.length };
 }
 
 /** The examples at some positions of a part. */
-export function partOf({ examples, source }: Part, positions: readonly number[]): Part {
-  return {
-    examples: positions.map((position) => examples[position] as Example),
-    source: `${source} (${positions.length} of ${examples.length} rows)`,
-  };
+export function partOf({ examples, ...file }: Part, positions: readonly number[]): Part {
+  return { ...file, examples: positions.map((position) => examples[position] as Example) };
+}
+
+/** Where the examples came from, for people. */
+export function sourceOf({ examples, path, fileRows }: Part): string {
+  return examples.length === fileRows ? path : `${path} (${examples.length} of ${fileRows} rows)`;
 }

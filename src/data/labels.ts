@@ -1,5 +1,6 @@
 import { DataError } from "../errors.js";
 import type { Problem } from "./task.js";
+import { plural } from "./plural.js";
 
 /** From this many different whole numbers on, a label column is taken for a scale, not for classes. */
 const mostNumberedClasses = 20;
@@ -83,7 +84,7 @@ function classScheme(labels: string[], reason: string): LabelScheme {
 export function checkClasses(path: string, labels: readonly string[], counts: readonly number[]): void {
   const rows = counts.reduce((sum, count) => sum + count, 0);
   if (rows < labels.length) {
-    throw new DataError(`${path} has ${rows} rows, fewer than its ${labels.length} classes`);
+    throw new DataError(`${path} has ${plural(rows, "row")}, fewer than its ${labels.length} classes`);
   }
   const present = labels.filter((_, index) => (counts[index] as number) > 0);
   if (present.length === 1) {

@@ -2,7 +2,7 @@ import { stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { DataError } from "../errors.js";
 import type { Part } from "./examples.js";
-import { countClasses, labelsOf, partOf, toExamples } from "./examples.js";
+import { countClasses, labelsOf, partOf, sourceOf, toExamples, wholeOf } from "./examples.js";
 import type { GlueTask } from "./glue-tasks.js";
 import { checkClasses, knownScheme } from "./labels.js";
 import type { LoadTaskOptions } from "./load-task.js";
@@ -30,12 +30,12 @@ export async function loadGlueTask(task: GlueTask, options: LoadTaskOptions): Pr
     const { examples, ...said } = await readGlueExamples(task, path, options.skipBadRows ?? false);
     files.push(path);
     notes.push(...said.notes);
-    return { examples, source: path };
+    return wholeOf(path, examples);
   };
 
   const all = await read(join(folder, task.trainFile));
   if (task.problem === "classification") {
-    checkClasses(all.source, task.labels, countClasses(all.examples, task.labels.length));
+    checkClasses(all.path, task.labels, countClasses(all.examples, task.labels.length));
   }
   const named = {
     validation: options.validation === undefined ? null : await read(resolve(options.validation)),
@@ -49,7 +49,7 @@ export async function loadGlueTask(task: GlueTask, options: LoadTaskOptions): Pr
     train: train.examples,
     validation: validation.examples,
     test: test.examples,
-    sources: { train: train.source, validation: validation.source, test: test.source },
+    sources: { train: sourceOf(train), validation: sourceOf(validation), test: sourceOf(test) },
     files,
     notes,
   };
@@ -61,10 +61,10 @@ export async function loadGlueTask(task: GlueTask, options: LoadTaskOptions): Pr
     if (named.validation !== null || named.test !== null || options.evaluateOn === "full") {
       return { validation: named.validation ?? dev, test: named.test ?? dev };
     }
-    const reordered = { source: dev.source, examples: releasedOrder(task, dev.examples, options) };
+    const reordered = releasedOrder(task, dev, options);
     if (extra !== null) return { validation: extra, test: reordered };
     const parts = halves(labelsOf(reordered.examples));
-    if (parts.validation.length === 0) throw new DataError(`${dev.source} has too few rows to be cut into halves`);
+    if (parts.validation.length === 0) throw new DataError(`${dev.path} has too few rows to be cut into halves`);
     return { validation: partOf(reordered, parts.validation), test: partOf(reordered, parts.test) };
   }
 }
@@ -92,10 +92,9 @@ async function readGlueExamples(
 }
 
 /** Dev rows in the order in which the followed protocol cuts them. */
-function releasedOrder(task: GlueTask, dev: Example[], options: LoadTaskOptions): Example[] {
+function releasedOrder(task: GlueTask, dev: Part, options: LoadTaskOptions): Part {
   if (options.protocol !== "released" || options.trainRows === undefined) return dev;
-  const order = releasedDevOrder(task.problem, labelsOf(dev), options.trainRows);
-  return order.map((position) => dev[position] as Example);
+  return partOf(dev, releasedDevOrder(task.problem, labelsOf(dev.examples), options.trainRows));
 }
 
 /** The rows to train on and, where they come from the training file too, those to validate on. */
@@ -106,19 +105,19 @@ function trainingParts(
   fromTrain: boolean,
   notes: string[],
 ): { train: Part; extra: Part | null } {
-  const { examples, source } = all;
-  if (trainRows !== undefined) checkTrainRows(trainRows, source, examples.length, task.labels.length);
+  const { examples, path } = all;
+  if (trainRows !== undefined) checkTrainRows(trainRows, path, examples.length, task.labels.length);
   if (task.problem === "regression") {
     const train = trainRows === undefined ? all : partOf(all, regressionSubset(examples.length, trainRows));
     return { train, extra: null };
   }
   const labels = labelsOf(examples);
   const split = fromTrain ? extraValidation(labels, extraValidationRows) : null;
-  if (split !== null) checkDisjoint(task, source, labels, trainRows);
+  if (split !== null) checkDisjoint(task, path, labels, trainRows);
   const extra = split === null ? null : partOf(all, split.validation);
   if (trainRows === undefined) return { train: split === null ? all : partOf(all, split.train), extra };
   const train = partOf(all, balancedSubset(labels, trainRows));
-  notes.push(...fewerRows(source, train.examples.length, trainRows, task.labels.length));
+  notes.push(...fewerRows(path, train.examples.length, trainRows, task.labels.length));
   return { train, extra };
 }
 

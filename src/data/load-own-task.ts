@@ -3,7 +3,7 @@ import { basename, extname, join, resolve } from "node:path";
 import { DataError } from "../errors.js";
 import { chooseColumns } from "./columns.js";
 import type { Part } from "./examples.js";
-import { countClasses, labelsOf, partOf, toExamples } from "./examples.js";
+import { countClasses, labelsOf, partOf, sourceOf, toExamples, wholeOf } from "./examples.js";
 import type { LabelScheme } from "./labels.js";
 import { checkClasses, guessScheme, labelText } from "./labels.js";
 import type { LoadTaskOptions } from "./load-task.js";
@@ -57,10 +57,10 @@ export async function loadOwnTask(options: LoadTaskOptions): Promise<TaskData> {
     const examples = toExamples(table, chooseColumns(table, names, true), scheme);
     if (examples.length === 0) throw new DataError(`${path} holds no usable row`);
     notes.push(...table.notes, ...table.badRows.notes());
-    return { examples, source: path };
+    return wholeOf(path, examples);
   };
   const given = {
-    train: { examples: all, source: paths.train },
+    train: wholeOf(paths.train, all),
     validation: await readMore(paths.validation),
     test: await readMore(paths.test),
   };
@@ -78,7 +78,7 @@ export async function loadOwnTask(options: LoadTaskOptions): Promise<TaskData> {
     train: parts.train.examples,
     validation: parts.validation.examples,
     test: parts.test.examples,
-    sources: { train: parts.train.source, validation: parts.validation.source, test: parts.test.source },
+    sources: { train: sourceOf(parts.train), validation: sourceOf(parts.validation), test: sourceOf(parts.test) },
     files: [paths.train, paths.validation, paths.test].filter((path) => path !== null),
     notes,
   };
@@ -140,7 +140,7 @@ function cutMissing(
     const rows = halves(classesOf(validation), options.seed);
     const sizes = `${rows.validation.length} rows for validation and ${rows.test.length} for test`;
     if (rows.validation.length === 0) throw tooFew(validation, "validation and test rows");
-    notes.push(`${validation.source}: cut into halves, ${sizes}`);
+    notes.push(`${validation.path}: cut into halves, ${sizes}`);
     return { train, validation: partOf(validation, rows.validation), test: partOf(validation, rows.test) };
   }
 
@@ -149,24 +149,24 @@ function cutMissing(
   const rows = cut(groupByLabel(classesOf(train)), shares, options.seed);
   if (rows.validation.length === 0) throw tooFew(train, "training, validation and test rows");
   const testRows = rows.test.length > 0 ? ` and ${rows.test.length} for test` : "";
-  notes.push(`${train.source}: ${rows.validation.length} rows are set apart for validation${testRows}`);
+  notes.push(`${train.path}: ${rows.validation.length} rows are set apart for validation${testRows}`);
   const cutValidation = partOf(train, rows.validation);
   const cutTest = rows.test.length > 0 ? partOf(train, rows.test) : cutValidation;
   return { train: partOf(train, rows.train), validation: cutValidation, test: test ?? cutTest };
 }
 
-function tooFew({ source }: Part, parts: string): DataError {
-  return new DataError(`${source} has too few rows to be cut into ${parts}`, {
+function tooFew({ path }: Part, parts: string): DataError {
+  return new DataError(`${path} has too few rows to be cut into ${parts}`, {
     hint: "A class needs three rows to be cut; or give files of your own by --validation and --test.",
   });
 }
 
 function subset(train: Part, scheme: LabelScheme, trainRows: number, notes: string[]): Part {
-  const { examples, source } = train;
-  checkTrainRows(trainRows, source, examples.length, scheme.labels.length);
+  const { examples, path } = train;
+  checkTrainRows(trainRows, path, examples.length, scheme.labels.length);
   if (scheme.problem === "regression") return partOf(train, regressionSubset(examples.length, trainRows));
   const part = partOf(train, balancedSubset(labelsOf(examples), trainRows));
-  notes.push(...fewerRows(source, part.examples.length, trainRows, scheme.labels.length));
+  notes.push(...fewerRows(path, part.examples.length, trainRows, scheme.labels.length));
   return part;
 }
 

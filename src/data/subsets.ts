@@ -2,6 +2,7 @@ import { ConfigError } from "../errors.js";
 import { LegacyRandomState } from "../random/numpy-legacy.js";
 import { torchRandperm } from "../random/torch-randperm.js";
 import { groupByLabel } from "./splits.js";
+import { plural } from "./plural.js";
 
 /** The paper's code seeds every subset with 0, whatever the run's seed. */
 const subsetSeed = 0;
@@ -64,7 +65,8 @@ export function releasedDevOrder(
 
 /** Throws ConfigError when a subset of `trainRows` rows cannot be drawn. */
 export function checkTrainRows(trainRows: number, path: string, rows: number, classes: number): void {
-  if (trainRows > rows) throw new ConfigError(`trainRows is ${trainRows}, and ${path} has ${rows} rows to train on`);
+  if (trainRows > rows)
+    throw new ConfigError(`trainRows is ${trainRows}, and ${path} has ${plural(rows, "row")} to train on`);
   if (trainRows < classes)
     throw new ConfigError(`trainRows is ${trainRows}, fewer than the ${classes} classes of ${path}`);
 }

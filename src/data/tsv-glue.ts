@@ -1,8 +1,8 @@
-import { DataError } from "../errors.js";
 import { BadRows } from "./bad-rows.js";
 import type { GlueTask } from "./glue-tasks.js";
 import { readText } from "./read-file.js";
 import type { ReadOptions, Table, TableRow } from "./table.js";
+import { plural } from "./plural.js";
 
 /**
  * Reads a file of the official GLUE archive: lines end at LF, fields at TAB, and quotes mean nothing (RTE, MRPC,
@@ -21,15 +21,7 @@ export async function readGlueTsv(path: string, task: GlueTask, options: ReadOpt
   const notes: string[] = [];
   const named = first.includes(task.labelColumn) && first.includes(task.textColumn);
   const columns = named ? first : task.columns;
-  if (!named && task.header) {
-    if (first.length !== task.columns.length) {
-      throw new DataError(
-        `${path}, line 1: neither the header of ${task.name} nor a row of its ${task.columns.length} columns`,
-        { hint: `The columns are: ${task.columns.join(", ")} (separated by tabs).` },
-      );
-    }
-    notes.push(`${path} has no header: its columns are taken in the official order`);
-  }
+  if (!named && task.header) notes.push(`${path} has no header: its columns are taken in the official order`);
 
   const badRows = new BadRows(path, "line", options.skipBadRows);
   const rows: TableRow[] = [];
@@ -39,7 +31,10 @@ export async function readGlueTsv(path: string, task: GlueTask, options: ReadOpt
     if (values.length === columns.length) {
       rows.push({ row: line - header, place: line + 1, values });
     } else {
-      badRows.add(line + 1, `${values.length} tab-separated columns, expected ${columns.length}`);
+      badRows.add(
+        line + 1,
+        `${plural(values.length, "tab-separated column")}, expected ${columns.length} (${columns.join(", ")})`,
+      );
     }
   }
   return { path, columns, rows, badRows, notes };

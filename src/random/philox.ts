@@ -3,7 +3,7 @@ export type PhiloxCounter = readonly [number, number, number, number];
 /** Two 32-bit words. */
 export type PhiloxKey = readonly [number, number];
 
-/** Numbers of the random streams; equal to those of the C++ side. TypeScript draws `order` and `bootstrap` alone. */
+/** Numbers of the random streams, equal to those of the C++ side. TypeScript draws `order` and `bootstrap`. */
 export const streams = { classifierInit: 1, reinit: 2, order: 3, dropout: 4, mixout: 5, bootstrap: 6 } as const;
 
 export type Stream = keyof typeof streams;
