@@ -80,8 +80,8 @@ export async function readSafetensors(
 }
 
 /**
- * Writes a safetensors file atomically, byte for byte as the reference implementation would: tensors by falling
- * alignment and then by name, the header padded to 8 bytes.
+ * Writes a safetensors file atomically, byte for byte as the reference implementation would: tensors by type
+ * and then by name, the header padded to 8 bytes.
  *
  * @throws OutputError when it cannot be written.
  */
@@ -90,7 +90,7 @@ export async function writeSafetensors(
   tensors: ReadonlyMap<string, TensorSource>,
   metadata: Readonly<Record<string, string>> = {},
 ): Promise<void> {
-  const names = [...tensors].sort(byAlignmentThenName).map(([name]) => name);
+  const names = [...tensors].sort(byTypeThenName).map(([name]) => name);
   const header: [string, unknown][] = [];
   if (Object.keys(metadata).length > 0) header.push(["__metadata__", metadata]);
   let end = 0;
@@ -128,8 +128,11 @@ export async function writeSafetensors(
   }
 }
 
-function byAlignmentThenName([nameA, a]: [string, TensorSource], [nameB, b]: [string, TensorSource]): number {
-  return dtypeBytes[b.dtype] - dtypeBytes[a.dtype] || (nameA < nameB ? -1 : nameA > nameB ? 1 : 0);
+const dtypeOrder = Object.keys(dtypeBytes);
+
+/** The widest types first, so that each tensor begins on a multiple of its element's size. */
+function byTypeThenName([nameA, a]: [string, TensorSource], [nameB, b]: [string, TensorSource]): number {
+  return dtypeOrder.indexOf(b.dtype) - dtypeOrder.indexOf(a.dtype) || (nameA < nameB ? -1 : nameA > nameB ? 1 : 0);
 }
 
 async function readHeader(

@@ -1,23 +1,26 @@
 import { open, type FileHandle } from "node:fs/promises";
 import { CheckpointError } from "../errors.js";
 
-/** Element types by their names in safetensors, with the bytes that one element takes. */
+/**
+ * Element types by their names in safetensors, with the bytes that one element takes; in the reference implementation's
+ * order, by which it also orders the tensors in a file.
+ */
 export const dtypeBytes = {
   BOOL: 1,
   U8: 1,
   I8: 1,
-  F8_E4M3: 1,
   F8_E5M2: 1,
-  U16: 2,
+  F8_E4M3: 1,
   I16: 2,
+  U16: 2,
   F16: 2,
   BF16: 2,
-  U32: 4,
   I32: 4,
+  U32: 4,
   F32: 4,
-  U64: 8,
-  I64: 8,
   F64: 8,
+  I64: 8,
+  U64: 8,
 } as const;
 
 export type TensorDtype = keyof typeof dtypeBytes;

@@ -80,7 +80,7 @@ function rebuildTensor(pickle: Unpickler, [storage, offset, shape, stride]: Pick
   const last = offset + shape.reduce((sum, size, axis) => sum + (size - 1) * (stride[axis] as number), 0);
   // More elements than the storage has would be one element seen many times, as no weight is.
   if (count === null || count > storage.length || (count > 0 && !(last < storage.length))) {
-    throw pickle.refused(`a tensor of shape [${shape.join(", ")}] that reaches beyond its storage`);
+    throw pickle.refused(`a tensor of shape [${shape.join(", ")}] that does not fit in its storage`);
   }
   return new PickledTensor(storage, offset, shape, stride);
 }
