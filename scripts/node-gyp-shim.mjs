@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // Stands in for node-gyp when prebuildify calls `node-gyp rebuild`, in a folder of scripts/prebuild.mjs: the addon is
-// built by cmake-js, which set-up has just done, so its files only have to be there.
+// built by cmake-js, which set-up has just done, so its file only has to be there.
 import { cpSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 

@@ -1,7 +1,8 @@
 // `npm run prebuild`: puts the addon into prebuilds/torch-<minor>/linux-x64/, where the loader looks first.
-import { cpSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync } from "node:fs";
+// Another folder than prebuilds/ can be named: `npm run prebuild -- FOLDER`.
+import { cpSync, mkdirSync, readdirSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
-import { dirname, join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
@@ -14,7 +15,7 @@ import { say } from "./setup/terminal.mjs";
 process.env.PREBUILD_NODE_GYP = fileURLToPath(new URL("./node-gyp-shim.mjs", import.meta.url));
 
 await main(async () => {
-  await setUp();
+  await setUp({ prebuilt: false });
   const { libtorch } = await provideLibtorch();
   const { torchMinor } = await compiled("native/libtorch.js");
   // prebuildify moves the addon out of the build folder that it works in; it gets one of its own.
@@ -24,15 +25,14 @@ await main(async () => {
   const prebuildify = promisify(createRequire(import.meta.url)("prebuildify"));
   await prebuildify({ cwd: work, name: "steadytune", napi: true, strip: true, targets: [process.versions.node] });
 
-  const target = join(root, "prebuilds", `torch-${torchMinor(libtorch.version)}`);
+  const target = join(resolve(process.argv[2] ?? join(root, "prebuilds")), `torch-${torchMinor(libtorch.version)}`);
   mkdirSync(dirname(target), { recursive: true });
   rmSync(target, { recursive: true, force: true });
   const made = join(work, "prebuilds");
   for (const platform of readdirSync(made)) {
-    const record = join(work, "build/Release/steadytune.json");
-    if (existsSync(record)) cpSync(record, join(made, platform, "steadytune.json"));
+    cpSync(join(root, "build/Release/steadytune.json"), join(made, platform, "steadytune.json"));
   }
-  renameSync(made, target);
+  cpSync(made, target, { recursive: true });
   rmSync(work, { recursive: true, force: true });
   say("prebuild", target);
 });

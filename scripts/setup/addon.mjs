@@ -11,20 +11,23 @@ import { note, say, since } from "./terminal.mjs";
 import { checkTools } from "./tools.mjs";
 
 const require = createRequire(import.meta.url);
+const addon = join(root, "build/Release/steadytune.node");
 const record = join(root, "build/Release/steadytune.json");
 /** A compiler at work on libtorch's headers takes about this much memory. */
 const bytesPerJob = 1.5e9;
 
 /**
  * Compiles the addon for a libtorch, unless one stands that was made of the same sources for the same libtorch: a
- * prebuilt one or an earlier build. With `tests` the C++ tests are compiled too. Returns true where it compiled.
+ * prebuilt one (where `prebuilt` allows it) or an earlier build. With `tests` the C++ tests are compiled too. Returns
+ * true where it compiled.
  */
-export async function buildAddon({ libtorch, tests }) {
+export async function buildAddon({ libtorch, tests, prebuilt }) {
   const { listAddons } = await compiled("native/load.js");
   const { torchMinor } = await compiled("native/libtorch.js");
   const sources = hashSources();
   const minor = torchMinor(libtorch.version);
-  const fits = ({ record }) => torchMinor(record.torch) === minor && record.sources === sources;
+  const fits = ({ path, record }) =>
+    (prebuilt || path === addon) && torchMinor(record.torch) === minor && record.sources === sources;
   const testsStand = !tests || readRecord()?.tests === sources;
   if (testsStand && listAddons(root).some(fits)) return false;
 

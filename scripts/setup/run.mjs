@@ -18,7 +18,7 @@ export function run(command, args, options = {}) {
 }
 
 /** Standard output of a short command, or null when it is missing or fails. */
-export function outputOf(command, args) {
-  const result = spawnSync(command, args, { encoding: "utf8", timeout: 60_000 });
+export function outputOf(command, args, env = process.env) {
+  const result = spawnSync(command, args, { env, encoding: "utf8", timeout: 60_000 });
   return result.status === 0 ? result.stdout.trim() : null;
 }

@@ -16,7 +16,7 @@ const oldestNode = "20.19";
  * Everything between a clone (or an installed package) and a working addon; each step skips what stands. Throws
  * SetupError or one of the compiled code's own errors, with a hint.
  */
-export async function setUp({ tests = false } = {}) {
+export async function setUp({ tests = false, prebuilt = true } = {}) {
   const start = performance.now();
   checkNode();
   stderr.write("steadytune set-up\n");
@@ -28,11 +28,11 @@ export async function setUp({ tests = false } = {}) {
   const { checkPlatform } = await compiled("native/platform.js");
   checkPlatform();
   const { libtorch, fetched } = await provideLibtorch();
-  const built = await buildAddon({ libtorch, tests });
+  const built = await buildAddon({ libtorch, tests, prebuilt });
   if (fetched || built) {
     const { loadAddon } = await compiled("native/load.js");
-    const { torch, instructionSet } = loadAddon().info();
-    say("check", `the addon loads: libtorch ${torch}, ${instructionSet} kernels`);
+    const { version, instructionSet } = loadAddon().info();
+    say("check", `the addon loads: steadytune ${version}, ${instructionSet} kernels`);
   }
   say("ready", `libtorch ${libtorch.version} (${libtorch.source}), ${since(start)}`);
 }

@@ -7,9 +7,9 @@ const oldest = { cmake: "3.18", gcc: 11, clang: 14 };
 
 /** Throws SetupError unless cmake, a C++20 compiler and make or ninja are there. */
 export function checkTools(env = process.env) {
-  checkCmake();
+  checkCmake(env);
   checkCompiler(env);
-  if (outputOf("ninja", ["--version"]) === null && outputOf("make", ["--version"]) === null) {
+  if (outputOf("ninja", ["--version"], env) === null && outputOf("make", ["--version"], env) === null) {
     throw new SetupError(
       "Neither make nor ninja is on PATH; cmake needs one of them to build the addon.",
       `Install it: ${install}.`,
@@ -17,8 +17,8 @@ export function checkTools(env = process.env) {
   }
 }
 
-function checkCmake() {
-  const version = /\d+\.\d+(\.\d+)?/.exec(outputOf("cmake", ["--version"]) ?? "")?.[0];
+function checkCmake(env) {
+  const version = /\d+\.\d+(\.\d+)?/.exec(outputOf("cmake", ["--version"], env) ?? "")?.[0];
   if (version === undefined) {
     throw new SetupError(
       "cmake is not on PATH, and the addon has to be compiled.",
@@ -36,7 +36,7 @@ function checkCmake() {
 function checkCompiler(env) {
   const names = env.CXX ? [env.CXX] : ["c++", "g++", "clang++"];
   for (const name of names) {
-    const macros = outputOf(name, ["-dM", "-E", "-x", "c++", "/dev/null"]);
+    const macros = outputOf(name, ["-dM", "-E", "-x", "c++", "/dev/null"], env);
     if (macros === null) continue;
     const clang = /#define __clang_major__ (\d+)/.exec(macros)?.[1];
     const [kind, version] =

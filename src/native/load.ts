@@ -7,7 +7,7 @@ import { NativeError } from "../errors.js";
 import { requireLibtorch, torchMinor, type Libtorch } from "./libtorch.js";
 import { packageRoot, setupCommand } from "./package-root.js";
 import { checkPlatform } from "./platform.js";
-import type { NativeAddon, NativeInfo } from "./types.js";
+import type { NativeAddon } from "./types.js";
 
 const require = createRequire(import.meta.url);
 
@@ -44,11 +44,15 @@ export function listAddons(root: string = packageRoot): AddonFile[] {
   const prebuilds = readFolder(join(root, "prebuilds"))
     .filter((name) => name.startsWith("torch-"))
     .map((name) => matchingPrebuild(join(root, "prebuilds", name, `${process.platform}-${process.arch}`)));
-  const built = join(root, "build/Release/steadytune.node");
+  const built = builtAddon(root);
   return [...prebuilds, existsSync(built) ? built : null].flatMap((path) => {
     const record = path === null ? null : readBuildRecord(path);
     return path === null || record === null ? [] : [{ path, record }];
   });
+}
+
+function builtAddon(root: string): string {
+  return join(root, "build/Release/steadytune.node");
 }
 
 /** node-gyp-build's own entry insists on one folder named prebuilds, and there is one for each libtorch here. */
@@ -83,13 +87,10 @@ export function findAddon(
   if (fitting !== undefined) return fitting;
   const hint = `Run \`${setupCommand}\`, which builds the addon for libtorch ${libtorch.version}.`;
   if (addons.length === 0) {
-    throw new NativeError(
-      "ERR_ADDON",
-      `The addon is not built: ${root} holds no build/Release/steadytune.node and no prebuilds.`,
-      {
-        hint,
-      },
-    );
+    const message = existsSync(builtAddon(root))
+      ? `${builtAddon(root)} has no ${buildRecordName} beside it that says what it was built for.`
+      : `The addon is not built: ${root} holds no build/Release/steadytune.node and no prebuilds.`;
+    throw new NativeError("ERR_ADDON", message, { hint });
   }
   const built = [...new Set(addons.map(({ record }) => record.torch))].join(" and ");
   throw new NativeError(
@@ -140,9 +141,7 @@ function open(): NativeAddon {
   preload(join(libtorch.root, "lib/libc10.so"));
   preload(join(libtorch.root, "lib/libtorch_cpu.so"));
   try {
-    const addon = require(path) as Omit<NativeAddon, "info"> & { info(): Omit<NativeInfo, "torch"> };
-    // libtorch offers its version at compile time only: what is in this process is known from its folder.
-    return { ...addon, info: () => ({ ...addon.info(), torch: libtorch.version }) };
+    return require(path) as NativeAddon;
   } catch (error) {
     throw new NativeError(
       "ERR_ADDON",

@@ -143,7 +143,7 @@ function savedWheels(output: string, folder: string): string[] {
 const networkTrouble =
   /NewConnectionError|NameResolutionError|Temporary failure in name resolution|Name or service not known|ConnectTimeoutError|Connection refused|Network is unreachable|ProxyError|SSLError|CERTIFICATE_VERIFY_FAILED/;
 const cutOff =
-  /IncompleteRead|incomplete-download|Download failed|Read timed out|ReadTimeoutError|Connection broken|ConnectionResetError|Connection aborted/;
+  /IncompleteRead|incomplete-download|Download failed|Read timed out|ReadTimeoutError|Connection broken|ConnectionResetError|Connection aborted|Wheel '.*' located at .* is invalid/;
 
 function isMissingWheel(output: string): boolean {
   return /No matching distribution found/.test(output) && !networkTrouble.test(output);
@@ -170,8 +170,9 @@ function explain({ status, output, received }: PipRun, what: string): SourceFail
     );
   }
   if (isMissingWheel(output)) {
+    const none = /from versions: none/.test(output) ? ", nor of any other version: is there a network?" : "";
     return new SourceFailure(
-      `pip knows no wheel of ${what}`,
+      `pip knows no wheel of ${what}${none}`,
       `See which ones it knows: \`python3 -m pip index versions torch\`; check \`python3 -m pip config list\`, PIP_INDEX_URL and PIP_FIND_LINKS.`,
     );
   }
