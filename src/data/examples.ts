@@ -43,7 +43,7 @@ function readText(table: Table, { place, values }: TableRow, column: number): st
   if (value === undefined || value === null) return problem(`no text in ${name}`);
   if (value instanceof Uint8Array) return problem(`${name} is not valid UTF-8`);
   if (typeof value === "object") return problem(`${name} does not hold text`);
-  const text = String(value as string | number | boolean | bigint);
+  const text = String(value);
   if (text.includes("\0")) return problem(`${name} holds a NUL character`);
   if (/\p{Surrogate}/u.test(text)) return problem(`${name} holds half a surrogate pair`);
   return text;

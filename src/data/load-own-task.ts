@@ -10,7 +10,7 @@ import type { LoadTaskOptions } from "./load-task.js";
 import { readTable, tableExtensions } from "./read-table.js";
 import { cut, groupByLabel, halves } from "./splits.js";
 import { balancedSubset, checkTrainRows, fewerRows, regressionSubset } from "./subsets.js";
-import type { SplitName, TaskData } from "./task.js";
+import type { Example, SplitName, TaskData } from "./task.js";
 
 /** What a missing validation or test set takes of the training rows: this share, and no more than so many rows. */
 const cutShare = 0.15;
@@ -66,6 +66,7 @@ export async function loadOwnTask(options: LoadTaskOptions): Promise<TaskData> {
   };
 
   const parts = cutMissing(given, scheme, options, notes);
+  notes.push(...sharedTexts(parts));
   if (options.trainRows !== undefined) parts.train = subset(parts.train, scheme, options.trainRows, notes);
   return {
     task: {
@@ -153,6 +154,18 @@ function cutMissing(
   const cutValidation = partOf(train, rows.validation);
   const cutTest = rows.test.length > 0 ? partOf(train, rows.test) : cutValidation;
   return { train: partOf(train, rows.train), validation: cutValidation, test: test ?? cutTest };
+}
+
+/** Rows that stand in training and evaluation alike make scores look better than they are. */
+function sharedTexts({ train, validation, test }: Record<SplitName, Part>): string[] {
+  const keyOf = ({ text, pair }: Example) => JSON.stringify([text, pair]);
+  const known = new Set(train.examples.map(keyOf));
+  const evaluated = new Set([...validation.examples, ...test.examples]);
+  const shared = [...evaluated].filter((example) => known.has(keyOf(example))).length;
+  if (shared === 0) return [];
+  return [
+    `${shared} of the ${evaluated.size} rows for validation and test repeat a text of the training rows, so scores may be too high`,
+  ];
 }
 
 function tooFew({ path }: Part, parts: string): DataError {

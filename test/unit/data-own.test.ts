@@ -263,6 +263,19 @@ test("empty texts are kept, and said with their first line", async (t) => {
   t.true(notes.includes(`${path}: an empty text in 2 rows, kept as it is (first: line 6)`));
 });
 
+test("texts that stand in training and evaluation rows alike are said", async (t) => {
+  const folder = await dataFolder(t, {
+    "train.csv": csv(20, ["a", "b"]),
+    "validation.csv": csv(3, ["a", "b"]),
+    "test.csv": csv(2, ["a", "b"]) + "new,a\n",
+  });
+  const { notes } = await loadTask({ data: folder, ...paper });
+  t.is(
+    notes.at(-1),
+    "5 of the 6 rows for validation and test repeat a text of the training rows, so scores may be too high",
+  );
+});
+
 test("a text of a megabyte is read whole", async (t) => {
   const long = "word ".repeat(200_000);
   const path = await dataFile(t, "x.csv", csv(20, ["a", "b"]) + `${long},a\n`);
