@@ -1,0 +1,79 @@
+import { createHash, type Hash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { readdir } from "node:fs/promises";
+import { basename, join } from "node:path";
+import type { ResolvedConfig } from "../config/schema.js";
+import { loadTask } from "../data/load-task.js";
+import { resolveModel } from "../models/resolve.js";
+import { configHash } from "../training/identity.js";
+
+/** What a trial is made of, beside its config. */
+export interface Fingerprint {
+  /** Hash of the bytes of all data files. */
+  data: string;
+  /** Hash of the bytes of the model's config, tokenizer and, unless they are not used, weights. */
+  weights: string;
+}
+
+const hashLength = 16;
+
+/** Hashes data and weights, each file once for all trials that share it. */
+export class Fingerprints {
+  readonly #data = new Map<string, Promise<string>>();
+  readonly #weights = new Map<string, Promise<string>>();
+
+  /** Reads the data on the way, so that a study with wrong columns fails before its first trial. */
+  async of(config: ResolvedConfig): Promise<Fingerprint> {
+    const { task, data, validation, test, text, pair, label, trainRows, protocol, evaluateOn, skipBadRows } = config;
+    const rows = [task, data, validation, test, text, pair, label, trainRows, protocol, evaluateOn, skipBadRows];
+    const { model, revision, init } = config;
+    return {
+      data: await once(this.#data, JSON.stringify(rows), async () => {
+        const { files } = await loadTask({ ...config, seed: 0 });
+        return hashFiles(files);
+      }),
+      weights: await once(this.#weights, JSON.stringify([model, revision, init]), async () => {
+        const { folder } = await resolveModel(model, { ...(revision !== undefined && { revision }) });
+        return hashFiles(await modelFiles(folder, init));
+      }),
+    };
+  }
+}
+
+/**
+ * A trial's id: a hash of everything that decides its outcome. Where files lie is not part of it, what they hold is.
+ *
+ * @param numerics the version of the numerics, raised when the same seeds give other bits
+ */
+export function trialId(config: ResolvedConfig, { data, weights }: Fingerprint, numerics: number): string {
+  const { model: _, revision: __, data: ___, validation: ____, test: _____, ...rest } = config;
+  return configHash({ ...rest, fingerprint: { data, weights, numerics } }).slice(0, hashLength);
+}
+
+async function once(known: Map<string, Promise<string>>, key: string, make: () => Promise<string>): Promise<string> {
+  const value = known.get(key) ?? make();
+  known.set(key, value);
+  return value;
+}
+
+async function modelFiles(folder: string, init: ResolvedConfig["init"]): Promise<string[]> {
+  const names = (await readdir(folder)).sort();
+  const described = names.filter((name) =>
+    /^(config|tokenizer|tokenizer_config|special_tokens_map)\.json$|^vocab\.txt$/.test(name),
+  );
+  const safetensors = names.filter((name) => name.endsWith(".safetensors"));
+  const weights = safetensors.length > 0 ? safetensors : names.filter((name) => name.endsWith(".bin"));
+  return [...described, ...(init === "random" ? [] : weights)].map((name) => join(folder, name));
+}
+
+async function hashFiles(paths: readonly string[]): Promise<string> {
+  const hash = createHash("sha256");
+  for (const path of paths) await addFile(hash, path);
+  return hash.digest("hex").slice(0, hashLength);
+}
+
+async function addFile(hash: Hash, path: string): Promise<void> {
+  const own = createHash("sha256");
+  for await (const piece of createReadStream(path, { highWaterMark: 1 << 20 })) own.update(piece as Buffer);
+  hash.update(`${basename(path)} ${own.digest("hex")};`);
+}

@@ -1,0 +1,154 @@
+import { fork, type ChildProcess } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { setTimeout as sleep } from "node:timers/promises";
+import { AbortedError, SteadytuneError } from "../errors.js";
+import type { Executor, ExecutorOptions } from "./executor.js";
+import { fromPlain, type Answer, type Order } from "./message.js";
+import type { Trial } from "./plan.js";
+
+const workerModule = fileURLToPath(new URL("./worker.js", import.meta.url));
+
+/** A worker that dies takes its trial with it; the trial goes on in a new one, this many times in all. */
+const attempts = 2;
+
+/** How long to wait before a trial that another process holds is looked at again. */
+const elsewhereMs = 2000;
+
+/** How much of what a worker wrote last is kept for the message about its death. */
+const tailCharacters = 2000;
+
+/** Errors of the machine and not of a trial: every other trial would end the same way. */
+const fatalCodes = new Set([
+  "ERR_PLATFORM",
+  "ERR_LIBTORCH_NOT_FOUND",
+  "ERR_LIBTORCH_VERSION",
+  "ERR_ADDON",
+  "ERR_CUDA_KERNELS",
+]);
+
+/** Runs trials on this machine, in `workers` processes, one trial at a time in each. */
+export function localExecutor({ workers }: { workers: number }): Executor {
+  return async (trials, options) => {
+    const queue = [...trials];
+    const stop = new AbortController();
+    const signal = options.signal ? AbortSignal.any([options.signal, stop.signal]) : stop.signal;
+    const lanes = Array.from({ length: Math.min(workers, trials.length) }, (_, number) =>
+      lane(number, queue, { ...options, signal }).catch((error: unknown) => {
+        stop.abort();
+        throw error;
+      }),
+    );
+    const ends = await Promise.allSettled(lanes);
+    const failure = ends.find((end) => end.status === "rejected" && !(end.reason instanceof AbortedError));
+    if (failure?.status === "rejected") throw failure.reason;
+    if (options.signal?.aborted) throw new AbortedError("the study was stopped", { hint: "the same command goes on" });
+  };
+}
+
+/** One worker process after the other, as long as there are trials. */
+async function lane(number: number, queue: Trial[], options: ExecutorOptions): Promise<void> {
+  const { folder, signal, onEvent } = options;
+  let worker: WorkerProcess | null = null;
+  try {
+    for (let trial = queue.shift(); trial !== undefined && !signal?.aborted; trial = queue.shift()) {
+      const current = trial;
+      onEvent({ type: "trial-start", worker: number, trial });
+      for (let attempt = 1; ; attempt++) {
+        worker ??= new WorkerProcess();
+        const end = await worker.run(
+          { type: "run", trial, folder },
+          { signal, onEvent: (event) => onEvent({ type: "trial-event", worker: number, trial: current, event }) },
+        );
+        if (end.type === "done") {
+          onEvent({ type: "trial-end", worker: number, trial, result: end.result });
+          break;
+        }
+        if (end.type === "died") worker = null;
+        if (signal?.aborted) throw new AbortedError();
+        if (end.type === "died" && attempt < attempts) {
+          onEvent({ type: "worker-lost", worker: number, trial, message: `${end.error.message}; the trial goes on` });
+          continue;
+        }
+        if (fatalCodes.has(end.error.code)) throw end.error;
+        if (end.error.code === "ERR_LOCKED") {
+          onEvent({ type: "trial-elsewhere", trial });
+          queue.push(trial);
+          await sleep(elsewhereMs, undefined, signal ? { signal } : {}).catch(() => {});
+        } else {
+          onEvent({ type: "trial-failed", worker: number, trial, error: end.error });
+        }
+        break;
+      }
+    }
+  } finally {
+    await worker?.end();
+  }
+}
+
+type End = Extract<Answer, { type: "done" }> | { type: "failed" | "died"; error: SteadytuneError };
+
+class WorkerProcess {
+  readonly #process: ChildProcess;
+  readonly #exit: Promise<string>;
+  #tail = "";
+
+  constructor() {
+    this.#process = fork(workerModule, { stdio: ["ignore", "ignore", "pipe", "ipc"], serialization: "advanced" });
+    this.#process.stderr?.on("data", (piece: Buffer) => {
+      this.#tail = (this.#tail + piece.toString()).slice(-tailCharacters);
+    });
+    this.#exit = new Promise((resolve) => {
+      this.#process.once("error", (error) => resolve(`a worker process could not be started: ${error.message}`));
+      this.#process.once("exit", (code, signal) =>
+        resolve(`a worker process died ${signal === null ? `with exit code ${code}` : `of ${signal}`}`),
+      );
+    });
+  }
+
+  /** Gives the worker a trial and waits for its end; a signal lets it save its state and stop. */
+  async run(
+    order: Order,
+    {
+      signal,
+      onEvent,
+    }: { signal: AbortSignal | undefined; onEvent: (event: Extract<Answer, { type: "event" }>["event"]) => void },
+  ): Promise<End> {
+    let listen: (answer: Answer) => void = () => {};
+    const answered = new Promise<End>((resolve) => {
+      listen = (answer) => {
+        if (answer.type === "event") onEvent(answer.event);
+        else if (answer.type === "done") resolve(answer);
+        else resolve({ type: "failed", error: fromPlain(answer.error) });
+      };
+    });
+    const stop = (): void => this.#send({ type: "stop" });
+    this.#process.on("message", listen);
+    signal?.addEventListener("abort", stop, { once: true });
+    try {
+      this.#send(order);
+      if (signal?.aborted) stop();
+      const died = this.#exit.then((message): End => {
+        const said = this.#tail.trim();
+        return {
+          type: "died",
+          error: new SteadytuneError("ERR_INTERNAL", message, said === "" ? {} : { hint: `it last wrote: ${said}` }),
+        };
+      });
+      return await Promise.race([answered, died]);
+    } finally {
+      this.#process.off("message", listen);
+      signal?.removeEventListener("abort", stop);
+    }
+  }
+
+  /** Lets the process go, and waits until it is gone. */
+  async end(): Promise<void> {
+    if (this.#process.connected) this.#process.disconnect();
+    await this.#exit;
+  }
+
+  #send(order: Order): void {
+    // A worker that has just died is noticed by its exit.
+    if (this.#process.connected) this.#process.send(order, () => {});
+  }
+}

@@ -1,0 +1,72 @@
+import { stat } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { resolveConfig } from "../config/resolve.js";
+import { mergeConfigs } from "../config/merge.js";
+import type { ResolvedConfig } from "../config/schema.js";
+import { numerics } from "../training/versions.js";
+import type { Study } from "./file.js";
+import { Fingerprints, trialId, type Fingerprint } from "./fingerprint.js";
+import { studyPaths } from "./folder.js";
+import { seedLabel } from "./seeds.js";
+
+/** One run of one cell: a line of the manifest. */
+export interface Trial {
+  id: string;
+  stage: string;
+  task: string;
+  recipe: string;
+  /** "seed 3", or "init 1, order 2". */
+  seed: string;
+  fingerprint: Fingerprint & { numerics: number };
+  config: ResolvedConfig;
+}
+
+/**
+ * Every trial of a study, in the order in which they run: seeds in the outer loop, so that all cells of a stage fill
+ * up together and a study that is stopped half-way can already be compared. Data and weights are read and hashed.
+ *
+ * @param folder the study's folder
+ * @throws ConfigError, DataError, CheckpointError or HubError, as the cause is
+ */
+export async function planTrials(study: Study, folder: string): Promise<Trial[]> {
+  const fingerprints = new Fingerprints();
+  const trials: Trial[] = [];
+  for (const stage of new Set(study.cells.map((cell) => cell.stage))) {
+    const cells = study.cells.filter((cell) => cell.stage === stage);
+    const most = Math.max(...cells.map(({ seeds }) => seeds.length));
+    for (let i = 0; i < most; i++) {
+      for (const { task, recipe, config: shared, seeds } of cells) {
+        const own = seeds[i];
+        if (own === undefined) continue;
+        const config = await anywhere(
+          resolveConfig(mergeConfigs({ keep: "none", ...shared }, { ...own, output: folder })),
+        );
+        const fingerprint = await fingerprints.of(config);
+        const id = trialId(config, fingerprint, numerics);
+        trials.push({
+          id,
+          stage,
+          task,
+          recipe,
+          seed: seedLabel(config),
+          fingerprint: { ...fingerprint, numerics },
+          config: { ...config, output: join(resolve(studyPaths(folder).trials), id), resume: true },
+        });
+      }
+    }
+  }
+  return trials;
+}
+
+/** The same config with absolute names of files: trials run in other processes, whatever their working directory. */
+async function anywhere(config: ResolvedConfig): Promise<ResolvedConfig> {
+  const { model, data, validation, test } = config;
+  const local = (await stat(model).catch(() => null))?.isDirectory() === true;
+  return {
+    ...config,
+    model: local ? resolve(model) : model,
+    data: resolve(data),
+    ...(validation !== undefined && { validation: resolve(validation) }),
+    ...(test !== undefined && { test: resolve(test) }),
+  };
+}

@@ -1,0 +1,16 @@
+import type { SeedsFile } from "./schema.js";
+
+/** The seeds of one run; `seed` alone, or both of the others. */
+export type TrialSeeds = { seed: number } | { initSeed: number; orderSeed: number };
+
+/** A count means the seeds from 0; a grid every init seed with every order seed (paper, App. B). */
+export function expandSeeds(seeds: SeedsFile): TrialSeeds[] {
+  if (typeof seeds === "number") return Array.from({ length: seeds }, (_, seed) => ({ seed }));
+  if (Array.isArray(seeds)) return seeds.map((seed) => ({ seed }));
+  return seeds.init.flatMap((initSeed) => seeds.order.map((orderSeed) => ({ initSeed, orderSeed })));
+}
+
+/** "seed 3", "init 1, order 2". */
+export function seedLabel({ initSeed, orderSeed }: { initSeed: number; orderSeed: number }): string {
+  return initSeed === orderSeed ? `seed ${initSeed}` : `init ${initSeed}, order ${orderSeed}`;
+}
