@@ -11,9 +11,13 @@ import { parseArgs } from "node:util";
 
 import Table from "cli-table3";
 
-import { main } from "../setup/set-up.mjs";
+import { pythonVenv } from "../python-venv.mjs";
 import { root } from "../setup/run.mjs";
+import { main } from "../setup/set-up.mjs";
 import { SetupError } from "../setup/setup-error.mjs";
+
+/** About 6 GB with the libraries that torch's wheel links; a Python that has them already is named with --python. */
+const packages = ["torch==2.15.0", "transformers==5.23.0", "accelerate==1.15.0"];
 
 /** The first steps of both warm caches and memory pools up. */
 const warmUpSteps = 3;
@@ -39,7 +43,7 @@ await main(async () => {
       "node scripts/bench/compare.mjs --model DIR --data DIR",
     );
   }
-  const python = options.python ?? (await (await import("./python-environment.mjs")).pythonWithTransformers());
+  const python = options.python ?? (await pythonVenv("transformers", [packages]));
   const folder = await mkdtemp(join(tmpdir(), "steadytune-compare-"));
   try {
     const results = [];
