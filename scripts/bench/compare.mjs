@@ -9,15 +9,10 @@ import { cpus, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 
-import Table from "cli-table3";
-
-import { pythonVenv } from "../python-venv.mjs";
 import { root } from "../setup/run.mjs";
 import { main } from "../setup/set-up.mjs";
 import { SetupError } from "../setup/setup-error.mjs";
-
-/** About 6 GB with the libraries that torch's wheel links; a Python that has them already is named with --python. */
-const packages = ["torch==2.15.0", "transformers==5.23.0", "accelerate==1.15.0"];
+import { transformersPython } from "../transformers-python.mjs";
 
 /** The first steps of both warm caches and memory pools up. */
 const warmUpSteps = 3;
@@ -43,7 +38,7 @@ await main(async () => {
       "node scripts/bench/compare.mjs --model DIR --data DIR",
     );
   }
-  const python = options.python ?? (await pythonVenv("transformers", [packages]));
+  const python = options.python ?? (await transformersPython());
   const folder = await mkdtemp(join(tmpdir(), "steadytune-compare-"));
   try {
     const results = [];
@@ -148,21 +143,13 @@ async function report(results) {
   const settings = { batchSize, maxLength, warmUpSteps, timedSteps };
   await writeFile(join(folder, "step-time.json"), `${JSON.stringify({ machine, settings, results }, null, 2)}\n`);
 
-  const table = new Table({
-    head: [
-      "task",
-      "dtype",
-      "threads",
-      "Trainer, ms per step",
-      "steadytune, ms per step",
-      "times as fast",
-      "peak memory",
-    ],
-    style: { head: [] },
-  });
+  console.log(
+    "| task | dtype | threads | Trainer, ms per step | steadytune, ms per step | times as fast | peak memory |",
+  );
+  console.log("| --- | --- | --- | --- | --- | --- | --- |");
   const mebibytes = ({ peakMemoryBytes }) => (peakMemoryBytes / 2 ** 20).toFixed(0);
   for (const { task, dtype, threads, trainer, steadytune, timesAsFast } of results) {
-    table.push([
+    const cells = [
       task,
       dtype,
       threads,
@@ -170,7 +157,7 @@ async function report(results) {
       steadytune.stepMs.toFixed(0),
       timesAsFast.toFixed(2),
       `${mebibytes(steadytune)} MiB (Trainer ${mebibytes(trainer)})`,
-    ]);
+    ];
+    console.log(`| ${cells.join(" | ")} |`);
   }
-  console.log(table.toString());
 }
