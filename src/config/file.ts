@@ -1,5 +1,5 @@
 import { readdirSync, readFileSync } from "node:fs";
-import { dirname, relative, resolve } from "node:path";
+import { dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ConfigError } from "../errors.js";
 import { checkConfig } from "./check.js";
@@ -15,6 +15,11 @@ export function recipeNames(): string[] {
     .filter((file) => file.endsWith(".json"))
     .map((file) => file.slice(0, -".json".length))
     .sort();
+}
+
+/** The file of a recipe that ships with steadytune. */
+export function recipePath(name: string): string {
+  return join(recipeFolder, `${name}.json`);
 }
 
 /**
@@ -54,7 +59,7 @@ function expand(config: RunConfig, folder: string, chain: readonly string[]): Ru
 function locate(nameOrPath: string, folder: string): string {
   if (/[./\\]/.test(nameOrPath)) return resolve(folder, nameOrPath);
   const names = recipeNames();
-  if (names.includes(nameOrPath)) return resolve(recipeFolder, `${nameOrPath}.json`);
+  if (names.includes(nameOrPath)) return recipePath(nameOrPath);
   const near = nearest(nameOrPath, names);
   throw new ConfigError(`there is no recipe "${nameOrPath}"`, {
     hint: near ? `did you mean "${near}"?` : `recipes: ${names.join(", ")}; a file of your own is given as ./name.json`,

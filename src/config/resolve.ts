@@ -2,7 +2,7 @@ import { basename, extname } from "node:path";
 import { ConfigError } from "../errors.js";
 import { checkConfig, withDefaults } from "./check.js";
 import { expandExtends } from "./file.js";
-import type { PartialConfig, ResolvedConfig, RunConfig } from "./schema.js";
+import { configSchema, type PartialConfig, type ResolvedConfig, type RunConfig } from "./schema.js";
 
 /**
  * What a run does, with nothing left open: `extends` merged, defaults filled in, everything checked. The result is
@@ -18,15 +18,19 @@ export function resolveConfig(input: RunConfig): ResolvedConfig {
       hint: "name a checkpoint's folder or a hub id: --model DIR, or the key model",
     });
   }
-  if (data === undefined || output === undefined) {
-    throw new ConfigError(config.task === undefined ? "no data is given" : `no data is given for ${config.task}`, {
-      hint:
-        config.task === undefined
-          ? "name the training file: --data FILE, or --task NAME --data FOLDER for a GLUE task"
-          : "name the folder that holds the GLUE files: --data FOLDER",
-    });
-  }
+  if (data === undefined || output === undefined) throw missingData(config.task);
   return { ...config, model, data, output };
+}
+
+/** What is said where a command needs data and has none. */
+export function missingData(task: string | undefined): ConfigError {
+  return task === undefined
+    ? new ConfigError("no data is given", {
+        hint: "name the training file: --data FILE, or --task NAME --data FOLDER for a GLUE task",
+      })
+    : new ConfigError(`no data is given for ${task}`, {
+        hint: "name the folder that holds the GLUE files: --data FOLDER",
+      });
 }
 
 /** Like `resolveConfig`, for a config that need not name a model or data yet, such as a recipe. */
@@ -40,9 +44,16 @@ export function completeConfig(input: RunConfig): PartialConfig {
   const length = given.steps === undefined ? { epochs: given.epochs ?? 3 } : { steps: given.steps };
   const output =
     given.output ?? (given.data === undefined ? undefined : defaultOutput(given.task ?? given.data, seeds));
-  const complete: PartialConfig = { ...config, ...seeds, ...length, ...(output !== undefined && { output }) };
+  const complete = inOrder({ ...config, ...seeds, ...length, ...(output !== undefined && { output }) });
   checkConfig(complete);
   return complete;
+}
+
+/** Keys in the order of the schema, so that `config.json` reads alike however it was put together. */
+function inOrder(config: PartialConfig): PartialConfig {
+  const order = Object.keys(configSchema.properties);
+  const entries = Object.entries(config).sort(([a], [b]) => order.indexOf(a) - order.indexOf(b));
+  return Object.fromEntries(entries) as PartialConfig;
 }
 
 /** runs/rte-seed0, runs/tickets-init1-order2. */

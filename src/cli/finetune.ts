@@ -1,0 +1,99 @@
+import type { Command } from "commander";
+import { DivergedError } from "../errors.js";
+import type { RunResult } from "../training/result.js";
+import { addConfigOptions, configFromOptions } from "./config-options.js";
+import { duration, rate, score, scoreWithInterval } from "./format.js";
+import { interruptible } from "./interrupt.js";
+import { openTerminal, type Terminal } from "./terminal.js";
+import { table } from "./table.js";
+import { watchRun } from "./watch-run.js";
+import { addExamples, print, printJson, type CommonOptions } from "./verb.js";
+
+export function define(command: Command): void {
+  command
+    .description(
+      "Trains one model and scores it on rows that it has not seen. The output folder then holds config.json, " +
+        "result.json, log.jsonl, predictions.jsonl and best/, a checkpoint that transformers loads as it is.",
+    )
+    .action(finetune);
+  addConfigOptions(command);
+  addExamples(command, [
+    ["Your own table", "steadytune finetune --model ./bert-base-uncased --data tickets.csv --text body --label queue"],
+    [
+      "A GLUE task, as the paper trains it",
+      "steadytune finetune --model ./bert-large-uncased --task RTE --data ./glue",
+    ],
+    [
+      "Few rows: fresh top layers and longer training",
+      "steadytune finetune --recipe recommended --model ./bert-base-uncased --data tickets.csv",
+    ],
+    ["Go on after Ctrl-C, a crash or a kill", "steadytune finetune --resume ... # the same command line as before"],
+    [
+      "Any setting, nested ones too",
+      "steadytune finetune --recipe ./mine.json --set optimizer.learningRate=5e-5 --steps 400",
+    ],
+  ]);
+}
+
+async function finetune(options: CommonOptions & Record<string, unknown>): Promise<void> {
+  const [{ resolveConfig }, { finetune: start }] = await Promise.all([
+    import("../config/resolve.js"),
+    import("../training/finetune.js"),
+  ]);
+  const config = resolveConfig(await configFromOptions(options));
+  const terminal = await openTerminal(options);
+  let result: RunResult | undefined;
+  try {
+    await interruptible(terminal, async (signal) => {
+      const watch = watchRun(terminal, config);
+      const run = start(config, {
+        signal,
+        onEvent(event) {
+          if (event.type === "end") result = event.result;
+          watch(event);
+        },
+      });
+      result = await run.result;
+    });
+  } catch (error) {
+    terminal.clear();
+    if (error instanceof DivergedError && result !== undefined && options.json) printJson(result);
+    throw error;
+  }
+  terminal.clear();
+  if (result === undefined) return;
+  if (options.json) printJson(result);
+  else report(result, config.output, config.keep === "best", terminal);
+}
+
+/** The scores for humans, on stdout; where things lie and what comes next, on stderr. */
+function report(result: RunResult, output: string, kept: boolean, terminal: Terminal): void {
+  const { metric, best, last, majority, rows, seconds, steps, tokens } = result;
+  const lines = (
+    [
+      ["best", best],
+      ["last", last],
+    ] as const
+  ).flatMap(([name, scores]) =>
+    scores === null
+      ? []
+      : [
+          [
+            `${name}, step ${scores.step}`,
+            scoreWithInterval(scores.validation[metric], scores.intervals.validation),
+            scoreWithInterval(scores.test[metric], scores.intervals.test),
+          ],
+        ],
+  );
+  print(
+    table(
+      [`${result.task}: ${metric}`, `validation (${rows.validation} rows)`, `test (${rows.test} rows)`],
+      [...lines, ["majority class", score(majority.validation), score(majority.test)]],
+    ),
+  );
+  if (result.degenerate) terminal.warn("no better than always predicting the majority class");
+  const perSecond = rate(tokens / Math.max(seconds.train, 1e-3));
+  terminal.line(`${steps} steps in ${duration(seconds.total * 1000)}, ${perSecond} tokens/s`);
+  terminal.line(`everything is in ${output}`);
+  if (kept) terminal.line(`next: steadytune predict --model ${output}/best < texts.jsonl`);
+}

@@ -1,0 +1,76 @@
+import pc from "picocolors";
+
+type Colors = ReturnType<typeof pc.createColors>;
+
+/** What humans read, on stderr: results alone go to stdout. */
+export interface Terminal {
+  /** True where the status is drawn in place: on a terminal, and not with --quiet. */
+  readonly live: boolean;
+  readonly colors: Colors;
+  /** Columns that a line of the status may take. */
+  readonly width: number;
+  /** A line that stays. */
+  line(text?: string): void;
+  /** A line that stays, marked as a warning. */
+  warn(text: string): void;
+  /** Draws `text`, of one or more lines, below everything else, in the place of what it drew before; only where live. */
+  status(text: string): void;
+  /** Takes the status away. */
+  clear(): void;
+}
+
+export interface TerminalOptions {
+  /** No lines and no status. */
+  quiet?: boolean | undefined;
+  stream?: NodeJS.WriteStream | undefined;
+  env?: NodeJS.ProcessEnv | undefined;
+}
+
+/** Fast enough to look alive, slow enough to cost nothing. */
+const redrawMs = 100;
+
+export async function openTerminal(options: TerminalOptions = {}): Promise<Terminal> {
+  const { quiet = false, stream = process.stderr, env = process.env } = options;
+  const capable = stream.isTTY === true && env["TERM"] !== "dumb";
+  const live = capable && !quiet;
+  const colors = pc.createColors(wantsColor(capable, env));
+  const draw = live ? (await import("log-update")).createLogUpdate(stream) : null;
+  let status = "";
+  let drawnAt = -Infinity;
+  const terminal: Terminal = {
+    live,
+    colors,
+    get width() {
+      return (stream.columns ?? 80) - 1;
+    },
+    line(text = "") {
+      if (quiet) return;
+      draw?.clear();
+      stream.write(`${text}\n`);
+      if (status !== "") draw?.(status);
+    },
+    warn(text) {
+      terminal.line(`${colors.yellow("warning:")} ${text}`);
+    },
+    status(text) {
+      status = text;
+      const now = performance.now();
+      if (draw === null || now - drawnAt < redrawMs) return;
+      drawnAt = now;
+      draw(text);
+    },
+    clear() {
+      status = "";
+      drawnAt = -Infinity;
+      draw?.clear();
+      draw?.done();
+    },
+  };
+  return terminal;
+}
+
+/** NO_COLOR (no-color.org) wins over FORCE_COLOR; else colors are for terminals. */
+function wantsColor(capable: boolean, env: NodeJS.ProcessEnv): boolean {
+  if (env["NO_COLOR"]) return false;
+  return capable || (env["FORCE_COLOR"] !== undefined && env["FORCE_COLOR"] !== "0");
+}

@@ -1,0 +1,123 @@
+import type { ResolvedConfig } from "../config/schema.js";
+import type { RunEvent } from "../training/events.js";
+import { bar, bytes, count, duration, rate, score } from "./format.js";
+import type { Terminal } from "./terminal.js";
+
+type StepEvent = Extract<RunEvent, { type: "step" }>;
+
+/** Rates are those of the last steps, over at least this long where there are as many. */
+const windowMs = 5000;
+
+/**
+ * Shows a run as it goes: a line per evaluation everywhere, and on a terminal a bar with rate, loss, best score and
+ * the time left.
+ */
+export function watchRun(terminal: Terminal, config: ResolvedConfig): (event: RunEvent) => void {
+  const { colors } = terminal;
+  let metric = "";
+  let loss: number | null = null;
+  let best: number | undefined;
+  let recent: StepEvent[] = [];
+
+  const rates = () => {
+    const [first, last] = [recent[0], recent.at(-1)];
+    if (first === undefined || last === undefined || last.elapsedMs <= first.elapsedMs) return null;
+    const seconds = (last.elapsedMs - first.elapsedMs) / 1000;
+    const steps = last.step - first.step;
+    return {
+      rows: (steps * config.batchSize) / seconds,
+      tokens: (last.tokens - first.tokens) / seconds,
+      leftMs: ((last.steps - last.step) / steps) * seconds * 1000,
+    };
+  };
+
+  const speed = () => {
+    const now = rates();
+    return now === null
+      ? []
+      : [`${rate(now.rows)} rows/s`, `${rate(now.tokens)} tokens/s`, `ETA ${duration(now.leftMs)}`];
+  };
+
+  return (event) => {
+    switch (event.type) {
+      case "prepare":
+        terminal.status(preparing(event));
+        break;
+      case "note":
+        terminal.line(colors.dim(event.message));
+        break;
+      case "warning":
+        terminal.warn(event.message);
+        break;
+      case "start": {
+        metric = event.metric;
+        const { train, validation, test } = event.rows;
+        terminal.line(
+          `${colors.bold(event.task)}: ${count(train, "training row")}, ${validation} for validation, ${test} for test; ` +
+            count(event.steps, "step"),
+        );
+        break;
+      }
+      case "resume":
+        terminal.line(`going on after step ${event.step} of ${event.steps}`);
+        break;
+      case "step": {
+        recent.push(event);
+        while (recent.length > 2 && event.elapsedMs - recent[1]!.elapsedMs >= windowMs) recent.shift();
+        loss = loss === null ? event.loss : 0.95 * loss + 0.05 * event.loss;
+        const fraction = event.step / event.steps;
+        const parts = [
+          `${bar(fraction, 20)} ${String(Math.floor(fraction * 100)).padStart(3)}%`,
+          `step ${event.step}/${event.steps}`,
+          ...speed(),
+          `loss ${loss.toFixed(4)}`,
+          ...(best === undefined ? [] : [`best ${metric} ${score(best)}`]),
+        ];
+        terminal.status(fit(parts, terminal.width));
+        break;
+      }
+      case "evaluation": {
+        if (event.best) best = event.validation[metric];
+        const parts = [
+          `step ${event.step}/${event.steps}`,
+          ...(loss === null ? [] : [`loss ${loss.toFixed(4)}`]),
+          `validation ${metric} ${score(event.validation[metric])}${event.best ? ` ${colors.green("best")}` : ""}`,
+          ...(terminal.live ? [] : speed()),
+        ];
+        terminal.line(parts.join("  "));
+        // Time spent on scoring is not part of the rate.
+        recent = [];
+        break;
+      }
+      case "diverged":
+        terminal.line(`loss or gradient was not finite at step ${event.step}`);
+        break;
+      case "state":
+      case "end":
+        break;
+    }
+  };
+}
+
+const phases = {
+  model: "fetching the model",
+  data: "reading data",
+  tokenize: "tokenizing",
+  weights: "loading weights",
+};
+
+function preparing({ phase, done, total }: Extract<RunEvent, { type: "prepare" }>): string {
+  if (done === null || total === null) return phases[phase];
+  const size = phase === "model" ? `${bytes(done)} of ${bytes(total)}` : `${done} of ${count(total, "row")}`;
+  return `${bar(done / Math.max(total, 1), 20)} ${phases[phase]}  ${size}`;
+}
+
+/** As many parts as fit on a line; the last ones fall away on narrow terminals. */
+function fit(parts: readonly string[], width: number): string {
+  let line = parts[0] ?? "";
+  for (const part of parts.slice(1)) {
+    if (line.length + 2 + part.length > width) break;
+    line += `  ${part}`;
+  }
+  return line;
+}
