@@ -82,6 +82,7 @@ function translate(name: string, table: readonly (readonly [from: string, to: st
   const [, stem = "", kind = ""] = parts;
   const block = /(?<=\.)(0|[1-9][0-9]*)(?=\.)/.exec(stem)?.[0];
   const pattern = block === undefined ? stem : stem.replace(`.${block}.`, ".{i}.");
+  if (pattern.includes("{i}") !== (block !== undefined)) return null;
   const row = table.find(([from]) => from === pattern);
   if (!row) return null;
   return `${block === undefined ? row[1] : row[1].replace("{i}", block)}.${kind}`;

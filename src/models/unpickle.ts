@@ -225,9 +225,9 @@ class Unpickler {
   #longInteger(): number {
     const digits = [...this.#take(this.#take(1).readUInt8())].reverse();
     const hex = digits.map((digit) => digit.toString(16).padStart(2, "0")).join("");
-    const value = Number(BigInt.asIntN(8 * digits.length, BigInt(`0x${hex || "0"}`)));
-    if (!Number.isSafeInteger(value)) throw this.refused(`the number ${value}`);
-    return value;
+    const value = BigInt.asIntN(8 * digits.length, BigInt(`0x${hex || "0"}`));
+    if (!Number.isSafeInteger(Number(value))) throw this.refused(`the number ${value}`);
+    return Number(value);
   }
 
   #push(value: PickleValue): void {

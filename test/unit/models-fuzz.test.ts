@@ -1,0 +1,80 @@
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import test, { type ExecutionContext } from "ava";
+import { CheckpointError } from "#src/errors.js";
+import { openPickle } from "#src/models/pickle.js";
+import { openSafetensors } from "#src/models/safetensors.js";
+import type { TensorFile } from "#src/models/tensor-file.js";
+import { modelFixture, temporaryFolder } from "../helpers/checkpoint.js";
+
+/** Marsaglia's xorshift32: a failure names its round, and the round always does the same. */
+function randomIntegers(seed: number): (below: number) => number {
+  let state = seed;
+  return (below) => {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    return (state >>> 0) % below;
+  };
+}
+
+/** Flips bits, sets bytes, swaps in odd numbers, cuts and doubles pieces. */
+function damage(whole: Buffer, random: (below: number) => number): Buffer {
+  let bytes = Buffer.from(whole);
+  for (let count = 1 + random(4); count > 0 && bytes.length > 8; count--) {
+    const at = random(bytes.length - 8);
+    const kind = random(6);
+    if (kind === 0) bytes[at]! ^= 1 << random(8);
+    else if (kind === 1) bytes[at] = random(256);
+    else if (kind === 2) bytes.writeUInt32LE([0, 0xffffffff, 0x7fffffff, 0x80000000][random(4)]!, at);
+    else if (kind === 3) bytes.writeBigUInt64LE([0n, 2n ** 64n - 1n, 2n ** 53n, 2n ** 63n][random(4)]!, at);
+    else if (kind === 4) bytes = bytes.subarray(0, at);
+    else bytes = Buffer.concat([bytes.subarray(0, at), bytes.subarray(at - random(at + 1))]);
+  }
+  return bytes;
+}
+
+/** Every damaged file must be read to its end, or refused with a CheckpointError, within bounds of time and memory. */
+async function survives(
+  t: ExecutionContext,
+  file: string,
+  open: (path: string) => Promise<TensorFile>,
+  rounds: number,
+): Promise<void> {
+  t.timeout(120_000);
+  const whole = await readFile(modelFixture(file));
+  const path = join(await temporaryFolder(t), file);
+  const outcomes = { read: 0, refused: 0 };
+  for (let round = 1; round <= rounds; round++) {
+    await writeFile(path, damage(whole, randomIntegers(round)));
+    const before = process.memoryUsage().arrayBuffers;
+    const start = performance.now();
+    try {
+      await using tensors = await open(path);
+      for (const [name, { byteLength }] of tensors.tensors) {
+        const data = await tensors.read(name);
+        if (data.length !== byteLength) t.fail(`round ${round}: ${name} has ${data.length} bytes, not ${byteLength}`);
+      }
+      outcomes.read++;
+    } catch (error) {
+      if (!(error instanceof CheckpointError)) throw new Error(`round ${round}`, { cause: error });
+      outcomes.refused++;
+    }
+    if (performance.now() - start > 2000) t.fail(`round ${round} took more than 2 s`);
+    if (process.memoryUsage().arrayBuffers - before > 2 ** 24) t.fail(`round ${round} asked for more than 16 MiB`);
+  }
+  t.log(outcomes);
+  t.true(outcomes.read > 0 && outcomes.refused > 0);
+}
+
+test("a damaged safetensors is read or refused, nothing else", async (t) => {
+  await survives(t, "state.safetensors", openSafetensors, 1200);
+});
+
+test("a damaged pytorch_model.bin is read or refused, nothing else", async (t) => {
+  await survives(t, "state.bin", openPickle, 1200);
+});
+
+test("a damaged pytorch_model.bin of the old format is read or refused, nothing else", async (t) => {
+  await survives(t, "state-legacy.bin", openPickle, 1200);
+});
