@@ -59,6 +59,7 @@ export default defineConfig(
     languageOptions: { parserOptions: { project: ["./tsconfig.json", "./test/tsconfig.json"] } },
     rules: {
       "@typescript-eslint/await-thenable": "error",
+      "@typescript-eslint/no-dynamic-delete": "off",
       "@typescript-eslint/no-empty-function": "off",
       // With noUncheckedIndexedAccess a loop over a typed array cannot be written without.
       "@typescript-eslint/no-non-null-assertion": "off",

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { availableParallelism, freemem } from "node:os";
 import { dirname, join } from "node:path";
@@ -12,7 +12,10 @@ import { checkTools } from "./tools.mjs";
 
 const require = createRequire(import.meta.url);
 const addon = join(root, "build/Release/steadytune.node");
-const record = join(root, "build/Release/steadytune.json");
+const recordPath = join(root, "build/Release/steadytune.json");
+/** What the addon is made of, and what its C++ tests are made of. */
+const addonSources = ["CMakeLists.txt", "binding"];
+const testSources = [...addonSources, "test/core"];
 /** A compiler at work on libtorch's headers takes about this much memory. */
 const bytesPerJob = 1.5e9;
 
@@ -22,31 +25,60 @@ const bytesPerJob = 1.5e9;
  * true where it compiled.
  */
 export async function buildAddon({ libtorch, tests, prebuilt }) {
+  if (await addonStands({ libtorch, tests, prebuilt })) return false;
+  checkTools();
+  const { lockFile } = await compiled("files/lock.js");
+  const { waitForLock } = await compiled("native/fetch/wait-for-lock.js");
+  mkdirSync(join(root, "build"), { recursive: true });
+  const lock = await waitForLock(
+    () => lockFile(join(root, "build/.set-up.lock"), join(root, "build")),
+    (holder) => note(`waiting: ${holder}`),
+  );
+  try {
+    if (await addonStands({ libtorch, tests, prebuilt })) return false;
+    await compileAddon({ libtorch, tests });
+    return true;
+  } finally {
+    await lock.release();
+  }
+}
+
+async function addonStands({ libtorch, tests, prebuilt }) {
   const { listAddons } = await compiled("native/load.js");
   const { torchMinor } = await compiled("native/libtorch.js");
-  const sources = hashSources();
-  const minor = torchMinor(libtorch.version);
-  const fits = ({ path, record }) =>
-    (prebuilt || path === addon) && torchMinor(record.torch) === minor && record.sources === sources;
-  const testsStand = !tests || readRecord()?.tests === sources;
-  if (testsStand && listAddons(root).some(fits)) return false;
+  if (tests && readRecord()?.tests !== hashFiles(testSources)) return false;
+  const sources = hashFiles(addonSources);
+  return listAddons(root).some(
+    ({ path, record }) =>
+      (prebuilt || path === addon) &&
+      torchMinor(record.torch) === torchMinor(libtorch.version) &&
+      record.sources === sources,
+  );
+}
 
-  checkTools();
+async function compileAddon({ libtorch, tests }) {
+  const { torchMinor } = await compiled("native/libtorch.js");
   const start = performance.now();
+  const minor = torchMinor(libtorch.version);
+  const built = {
+    version: packageVersion(),
+    torch: libtorch.version,
+    // Taken before compiling: a source that is changed meanwhile must not count as built.
+    sources: hashFiles(addonSources),
+    ...(tests ? { tests: hashFiles(testSources) } : {}),
+  };
   note(`compiling the addon for libtorch ${libtorch.version} (${libtorch.root})`);
   // An addon of another libtorch must not pass for the new one while it is being replaced.
-  if (torchMinor(readRecord()?.torch ?? "") !== minor) rmSync(record, { force: true });
+  if (torchMinor(readRecord()?.torch ?? "") !== minor) rmSync(recordPath, { force: true });
   await cmakeJs("configure", [
     `--CDSTEADYTUNE_LIBTORCH=${libtorch.root}`,
     `--CDSTEADYTUNE_TESTS=${tests ? "ON" : "OFF"}`,
   ]);
   await cmakeJs("build", ["--parallel", String(jobs())]);
-  const built = { version: packageVersion(), torch: libtorch.version, sources, ...(tests ? { tests: sources } : {}) };
-  writeFileSync(record, `${JSON.stringify(built, null, 2)}\n`);
+  writeFileSync(recordPath, `${JSON.stringify(built, null, 2)}\n`);
   // A prebuilt addon comes first when loading, and this one is outdated now.
   rmSync(join(root, "prebuilds", `torch-${minor}`), { recursive: true, force: true });
   say("addon", `compiled in ${since(start)}`);
-  return true;
 }
 
 async function cmakeJs(verb, args) {
@@ -65,27 +97,23 @@ function jobs() {
 }
 
 function readRecord() {
-  return existsSync(record) ? JSON.parse(readFileSync(record, "utf8")) : null;
+  return existsSync(recordPath) ? JSON.parse(readFileSync(recordPath, "utf8")) : null;
 }
 
 function packageVersion() {
   return JSON.parse(readFileSync(join(root, "package.json"), "utf8")).version;
 }
 
-/** A hash of all that the addon is made of, but for libtorch. */
-export function hashSources() {
-  const hash = createHash("sha256");
-  const files = ["binding", "test/core"]
-    .filter((folder) => existsSync(join(root, folder)))
-    .flatMap((folder) => readdirSync(join(root, folder), { recursive: true, withFileTypes: true }))
-    .filter((entry) => entry.isFile())
-    .map((entry) => join(entry.parentPath, entry.name));
-  hash.update(packageVersion());
-  for (const path of [join(root, "CMakeLists.txt"), ...files].sort()) {
-    hash
-      .update(`${path.slice(root.length)}\0`)
-      .update(readFileSync(path))
-      .update("\0");
+/** A hash of files and folders below the root, and of steadytune's version, which is compiled in. */
+function hashFiles(paths) {
+  const hash = createHash("sha256").update(packageVersion());
+  for (const path of paths.flatMap(filesUnder).sort()) {
+    hash.update(`\0${path}\0`).update(readFileSync(join(root, path)));
   }
   return hash.digest("hex");
+}
+
+function filesUnder(path) {
+  if (!statSync(join(root, path)).isDirectory()) return [path];
+  return readdirSync(join(root, path)).flatMap((name) => filesUnder(join(path, name)));
 }

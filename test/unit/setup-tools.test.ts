@@ -26,7 +26,7 @@ function pathWith(t: ExecutionContext, programs: Record<string, string>): NodeJS
 
 function failure(t: ExecutionContext, programs: Record<string, string>, env: NodeJS.ProcessEnv = {}): HintedError {
   const path = pathWith(t, programs);
-  return t.throws(() => checkTools({ ...path, ...env })) as HintedError;
+  return t.throws<HintedError>(() => checkTools({ ...path, ...env }));
 }
 
 const cmake = { cmake: "cmake version 3.25.1" };

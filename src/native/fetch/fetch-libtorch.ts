@@ -1,9 +1,8 @@
 import { mkdir, readdir, rename, rm, stat, statfs, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 
-import { LockedError, NativeError, OutputError } from "../../errors.js";
-import { lockFolder, type Lock } from "../../files/lock.js";
+import { NativeError, OutputError } from "../../errors.js";
+import { lockFolder } from "../../files/lock.js";
 import { ZipError } from "../../files/zip-directory.js";
 import {
   findLibtorch,
@@ -21,6 +20,7 @@ import { fetchArchive } from "./official-archive.js";
 import type { ReportProgress } from "./progress.js";
 import { isDiskError, SourceFailure } from "./source-failure.js";
 import { fetchWheels } from "./torch-wheels.js";
+import { waitForLock } from "./wait-for-lock.js";
 
 export interface FetchOptions {
   env?: NodeJS.ProcessEnv;
@@ -61,7 +61,10 @@ export async function fetchLibtorch(options: FetchOptions = {}): Promise<Libtorc
   const entry = join(cache, `${pinnedTorch}-${cuda ? "cuda" : "cpu"}`);
   try {
     await mkdir(cache, { recursive: true });
-    const lock = await waitForLock(cache, report);
+    const lock = await waitForLock(
+      () => lockFolder(cache),
+      (holder) => report({ type: "note", text: `waiting: ${holder}` }),
+    );
     try {
       const standing = findLibtorch({ env: { ...env, LIBTORCH: "" } }).chosen;
       if (standing?.source === "cache" && standing.root.startsWith(entry)) return standing;
@@ -154,18 +157,6 @@ async function removeLeftovers(cache: string): Promise<void> {
   await mkdir(downloads, { recursive: true });
   for (const name of await readdir(downloads)) {
     if (name.startsWith(".pip-")) await rm(join(downloads, name), { recursive: true, force: true });
-  }
-}
-
-async function waitForLock(folder: string, report: ReportProgress): Promise<Lock> {
-  for (let attempt = 0; ; attempt++) {
-    try {
-      return await lockFolder(folder);
-    } catch (error) {
-      if (!(error instanceof LockedError)) throw error;
-      if (attempt === 0) report({ type: "note", text: `waiting: ${error.message}` });
-      await sleep(500);
-    }
   }
 }
 
