@@ -6,7 +6,7 @@ import { addConfigOptions, configFromOptions } from "./config-options.js";
 import { bar, count } from "./format.js";
 import { modelFolder } from "./model-folder.js";
 import { table } from "./table.js";
-import { openTerminal, type Terminal } from "./terminal.js";
+import { openTerminal, outputColors, type Colors, type Terminal } from "./terminal.js";
 import { addExamples, print, printJson, type CommonOptions } from "./verb.js";
 
 export function define(command: Command): void {
@@ -48,7 +48,7 @@ async function data(options: CommonOptions & Record<string, unknown>): Promise<v
     const splits = description.splits.map((split) => ({ ...split, tokens: lengths?.[split.name] ?? null }));
     printJson({ ...description, splits, maxLength: lengths === null ? null : config.maxLength });
   } else {
-    print(describe(description, lengths, config.maxLength, await openTerminal({ ...options, stream: process.stdout })));
+    print(describe(description, lengths, config.maxLength, outputColors()));
   }
 }
 
@@ -73,7 +73,7 @@ async function measure(task: TaskData, folder: string, maxLength: number, termin
   return lengths;
 }
 
-function describe(found: TaskDescription, lengths: Lengths | null, maxLength: number, { colors }: Terminal): string {
+function describe(found: TaskDescription, lengths: Lengths | null, maxLength: number, colors: Colors): string {
   const { task, splits, samples, notes } = found;
   const kind = task.problem === "classification" ? `${task.labels.length} classes` : "regression";
   const blocks = [

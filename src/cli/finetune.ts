@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { DivergedError } from "../errors.js";
+import type { RunEvent } from "../training/events.js";
 import type { RunResult } from "../training/result.js";
 import { addConfigOptions, configFromOptions } from "./config-options.js";
 import { duration, rate, score, scoreWithInterval } from "./format.js";
@@ -44,17 +45,15 @@ async function finetune(options: CommonOptions & Record<string, unknown>): Promi
   const terminal = await openTerminal(options);
   let result: RunResult | undefined;
   try {
-    await interruptible(terminal, async (signal) => {
+    const train = async (signal: AbortSignal) => {
       const watch = watchRun(terminal, config);
-      const run = start(config, {
-        signal,
-        onEvent(event) {
-          if (event.type === "end") result = event.result;
-          watch(event);
-        },
-      });
-      result = await run.result;
-    });
+      const onEvent = (event: RunEvent) => {
+        if (event.type === "end") result = event.result;
+        watch(event);
+      };
+      result = await start(config, { signal, onEvent }).result;
+    };
+    await interruptible(terminal, train, { hint: "the same command line with --resume goes on from here" });
   } catch (error) {
     terminal.clear();
     if (error instanceof DivergedError && result !== undefined && options.json) printJson(result);

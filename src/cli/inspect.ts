@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { Command } from "commander";
 import { SteadytuneError } from "../errors.js";
 import { bytes } from "./format.js";
-import { openTerminal, type Terminal } from "./terminal.js";
+import { outputColors, type Colors } from "./terminal.js";
 import { packageVersion } from "./version.js";
 import { addExamples, print, printJson, type CommonOptions } from "./verb.js";
 
@@ -26,7 +26,7 @@ interface Problem {
 async function inspect(options: CommonOptions): Promise<void> {
   const inspection = await inspectInstallation();
   if (options.json) printJson(inspection);
-  else print(describe(inspection, await openTerminal({ ...options, stream: process.stdout })));
+  else print(describe(inspection, outputColors()));
   if (inspection.problem !== null) process.exitCode = 3;
 }
 
@@ -87,7 +87,7 @@ function asProblem(error: unknown): Problem {
   return { code: error.code, message: error.message, ...(error.hint !== undefined && { hint: error.hint }) };
 }
 
-function describe(found: Inspection, { colors }: Terminal): string {
+function describe(found: Inspection, colors: Colors): string {
   const { libtorch, addon, system, cpu, problem } = found;
   const chosen = libtorch.chosen;
   const facts: [string, string][] = [

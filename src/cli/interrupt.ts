@@ -1,4 +1,4 @@
-import { AbortedError } from "../errors.js";
+import { AbortedError, type ErrorDetails } from "../errors.js";
 import type { Terminal } from "./terminal.js";
 
 type StopSignal = "SIGINT" | "SIGTERM" | "SIGUSR2";
@@ -9,9 +9,8 @@ const stopSignals: readonly StopSignal[] = ["SIGINT", "SIGTERM", "SIGUSR2"];
 export class InterruptedError extends AbortedError {
   readonly exitCode: 130 | 143;
 
-  constructor(signal: StopSignal, cause: unknown) {
-    const hint = cause instanceof AbortedError ? cause.hint : undefined;
-    super(`stopped by ${signal}`, { cause, ...(hint !== undefined && { hint }) });
+  constructor(signal: StopSignal, details: ErrorDetails) {
+    super(`stopped by ${signal}`, details);
     this.exitCode = signal === "SIGINT" ? 130 : 143;
   }
 }
@@ -20,9 +19,14 @@ export class InterruptedError extends AbortedError {
  * Runs `work` with an AbortSignal that fires on the first SIGINT, SIGTERM or SIGUSR2; the second one ends the process
  * on the spot, without waiting for anything.
  *
+ * @param hint what to do to go on
  * @throws InterruptedError when `work` rejects after a signal with an abort
  */
-export async function interruptible<T>(terminal: Terminal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+export async function interruptible<T>(
+  terminal: Terminal,
+  work: (signal: AbortSignal) => Promise<T>,
+  { hint }: { hint?: string } = {},
+): Promise<T> {
   const controller = new AbortController();
   let received: StopSignal | undefined;
   const stop = (signal: StopSignal) => {
@@ -41,7 +45,8 @@ export async function interruptible<T>(terminal: Terminal, work: (signal: AbortS
   try {
     return await work(controller.signal);
   } catch (error) {
-    if (received !== undefined && isAbort(error)) throw new InterruptedError(received, error);
+    if (received !== undefined && isAbort(error))
+      throw new InterruptedError(received, { cause: error, ...(hint !== undefined && { hint }) });
     throw error;
   } finally {
     for (const name of stopSignals) process.removeListener(name, stop);

@@ -1,6 +1,6 @@
 import pc from "picocolors";
 
-type Colors = ReturnType<typeof pc.createColors>;
+export type Colors = ReturnType<typeof pc.createColors>;
 
 /** What humans read, on stderr: results alone go to stdout. */
 export interface Terminal {
@@ -22,6 +22,7 @@ export interface Terminal {
 export interface TerminalOptions {
   /** No lines and no status. */
   quiet?: boolean | undefined;
+  /** Standard error, but for tests. */
   stream?: NodeJS.WriteStream | undefined;
   env?: NodeJS.ProcessEnv | undefined;
 }
@@ -29,11 +30,18 @@ export interface TerminalOptions {
 /** Fast enough to look alive, slow enough to cost nothing. */
 const redrawMs = 100;
 
+/** Colors for results on stdout. */
+export function outputColors(
+  stream: NodeJS.WriteStream = process.stdout,
+  env: NodeJS.ProcessEnv = process.env,
+): Colors {
+  return pc.createColors(wantsColor(isCapable(stream, env), env));
+}
+
 export async function openTerminal(options: TerminalOptions = {}): Promise<Terminal> {
   const { quiet = false, stream = process.stderr, env = process.env } = options;
-  const capable = stream.isTTY === true && env["TERM"] !== "dumb";
-  const live = capable && !quiet;
-  const colors = pc.createColors(wantsColor(capable, env));
+  const live = isCapable(stream, env) && !quiet;
+  const colors = outputColors(stream, env);
   const draw = live ? (await import("log-update")).createLogUpdate(stream) : null;
   let status = "";
   let drawnAt = -Infinity;
@@ -67,6 +75,10 @@ export async function openTerminal(options: TerminalOptions = {}): Promise<Termi
     },
   };
   return terminal;
+}
+
+function isCapable(stream: NodeJS.WriteStream, env: NodeJS.ProcessEnv): boolean {
+  return stream.isTTY === true && env["TERM"] !== "dumb";
 }
 
 /** NO_COLOR (no-color.org) wins over FORCE_COLOR; else colors are for terminals. */

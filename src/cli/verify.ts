@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import type { Check, VerifyReport } from "../verify/report.js";
 import { addConfigOptions, configFromOptions } from "./config-options.js";
-import { openTerminal } from "./terminal.js";
+import { outputColors } from "./terminal.js";
 import { addExamples, print, printJson, type CommonOptions } from "./verb.js";
 
 interface VerifyOptions extends CommonOptions {
@@ -33,7 +33,7 @@ async function verify(bundle: string | undefined, options: VerifyOptions): Promi
     import("../config/resolve.js"),
   ]);
   const { threads } = completeConfig(await configFromOptions({ threads: (options as { threads?: string }).threads }));
-  const { colors } = await openTerminal({ ...options, stream: process.stdout });
+  const colors = outputColors();
   const line = ({ name, error, tolerance, ok }: Check) =>
     `${ok ? colors.green("ok    ") : colors.red("FAILED")}  ${error.toExponential(1)} <= ${tolerance.toExponential(0)}  ${name}`;
   const report: VerifyReport = await compare(bundle, {

@@ -150,7 +150,8 @@ export const configSchema = {
       type: "string",
       minLength: 1,
       group: "data",
-      description: "A GLUE task (RTE, MRPC, STS-B, CoLA, SST-2, QNLI, QQP, MNLI), read from the folder named by data.",
+      description:
+        "A GLUE task (RTE, MRPC, STS-B, CoLA, SST-2, QNLI, QQP, MNLI, MNLI-MM), read from the folder named by data.",
     },
     data: {
       type: "string",
@@ -164,14 +165,14 @@ export const configSchema = {
       minLength: 1,
       group: "data",
       kind: "path",
-      description: "Validation file; cut from the training file when not given.",
+      description: "Validation file; cut from the training rows when not given.",
     },
     test: {
       type: "string",
       minLength: 1,
       group: "data",
       kind: "path",
-      description: "Test file; cut from the validation rows when not given.",
+      description: "Test file; half of the validation file, or cut from the training rows, when not given.",
     },
     text: { type: "string", minLength: 1, group: "data", description: "Column of the text." },
     pair: { type: "string", minLength: 1, group: "data", description: "Column of the second text." },
@@ -278,7 +279,7 @@ export const configSchema = {
       minLength: 1,
       group: "run",
       kind: "path",
-      description: "Folder of the run; runs/<task or data file>-seed<seed> when not given.",
+      description: "Folder of the run; named after the data and the seed when not given, such as runs/rte-seed0.",
     },
     resume: {
       type: "boolean",
