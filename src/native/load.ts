@@ -134,10 +134,20 @@ export function loadAddon(): NativeAddon {
   return loaded;
 }
 
+/**
+ * libgomp's threads spin for milliseconds between two parallel regions before they sleep. Where anything else wants the
+ * cores (a second trial, JavaScript itself) that makes a step several times slower; a short spin costs nothing where
+ * nothing does. Read by libgomp when it is opened, so it is set before; the user's own setting wins.
+ */
+function limitSpinning(): void {
+  if (process.env.OMP_WAIT_POLICY === undefined) process.env.GOMP_SPINCOUNT ??= "10000";
+}
+
 function open(): NativeAddon {
   checkPlatform();
   const libtorch = requireLibtorch();
   const { path } = findAddon(libtorch);
+  limitSpinning();
   preload(join(libtorch.root, "lib/libc10.so"));
   preload(join(libtorch.root, "lib/libtorch_cpu.so"));
   try {
