@@ -240,11 +240,11 @@ class Download {
         size += (piece as Buffer).length;
       }
     }
+    await using output = await openToAppend(unfinished);
     if (size < file.size) {
       // Plain HTTP: it can be resumed, and works through every mirror. Xet, the other way, does not.
       const remote = await this.#hub.downloadFile({ ...this.#request, path: file.path, revision: commit, xet: false });
       if (!remote) throw new HubError(`${endpoint()} no longer has ${file.path} of ${this.#request.repo}.`);
-      await using output = await openToAppend(unfinished);
       const body = (size > 0 ? remote.slice(size, file.size) : remote).stream() as AsyncIterable<Uint8Array>;
       for await (const piece of body) {
         await output.write(piece).catch((error: unknown) => {
@@ -354,8 +354,8 @@ function asHubError(error: unknown, name: string, revision: string): unknown {
   if (status === 404) {
     return new HubError(`${endpoint()} has no ${id}.`, { hint: "Check the name and the revision.", cause: error });
   }
-  const system = asOutputError(error, id);
-  if (system instanceof OutputError && (error as NodeJS.ErrnoException).path !== undefined) return system;
+  const { path } = error as NodeJS.ErrnoException;
+  if (path !== undefined) return asOutputError(error, path);
   return new Unreachable(`${endpoint()} did not deliver ${id}: ${reasonOf(error)}.`, {
     hint: "Check the network, or HF_ENDPOINT; with the model in the cache, HF_HUB_OFFLINE=1 works without either.",
     cause: error,

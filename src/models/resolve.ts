@@ -32,12 +32,12 @@ export async function resolveModel(
       hint: "Give the folder that holds config.json and the weights.",
     });
   }
-  if (/^[./~]/.test(nameOrPath) || nameOrPath.split("/").length > 2) {
+  const [name = "", stated] = nameOrPath.split(/@(.*)/s);
+  if (/^[./~]/.test(name) || name.split("/").length > 2) {
     throw new CheckpointError(`The model folder ${nameOrPath} does not exist.`, {
       hint: "Give the path of a model's folder, or org/name for a model of the Hugging Face hub.",
     });
   }
-  const [name = "", stated] = nameOrPath.split(/@(.*)/s);
   if (stated !== undefined && revision !== undefined && stated !== revision) {
     throw new ConfigError(`The model ${nameOrPath} and the revision "${revision}" contradict each other.`);
   }
