@@ -31,9 +31,10 @@ const { Tokenizer } = library as unknown as {
 /**
  * A function from a text to its token ids, without the special tokens of the template and without truncation.
  *
- * Three steps of the library's pipeline are replaced. Its clean-up leaves ideographs beyond U+FFFF together, lower-cases
+ * Four steps of the library's pipeline are replaced. Its clean-up leaves ideographs beyond U+FFFF together, lower-cases
  * before it strips accents and treats a final sigma apart; its clean-up and its word splitting use the character tables
- * of Node.js; its WordPiece takes milliseconds for one long unknown word, and minutes for a megabyte of them.
+ * of Node.js; its WordPiece takes milliseconds for one long unknown word, and minutes for a megabyte of them; and it
+ * finds special tokens in the cleaned-up text, too, so that "<USER>" becomes the token "<user>".
  */
 export function createTextTokenizer(
   model: WordPiece,
@@ -46,9 +47,9 @@ export function createTextTokenizer(
     {
       model: { type: "WordPiece", vocab: model.vocabulary, unk_token: model.unknownToken },
       // Cleaned up here already, since the library would do it with its own normalizer.
-      added_tokens: addedTokens.map((token) =>
-        token.normalized ? { ...token, content: normalize(token.content) } : token,
-      ),
+      added_tokens: addedTokens
+        .filter(({ normalized }) => normalized)
+        .map((token) => ({ ...token, content: normalize(token.content) })),
       normalizer: { type: "BertNormalizer" },
       pre_tokenizer: { type: "BertPreTokenizer" },
       post_processor: null,
@@ -59,6 +60,22 @@ export function createTextTokenizer(
   tokenizer.normalizer = normalize;
   tokenizer.pre_tokenizer = splitBertWords;
   tokenizer.model.encode = (words) => words.flatMap(wordPiece);
-  const unknown = model.vocabulary[model.unknownToken]!;
-  return (text) => tokenizer.tokenize(text).map((token) => tokenizer.token_to_id(token) ?? unknown);
+
+  const verbatim = new Map(addedTokens.filter(({ normalized }) => !normalized).map(({ content, id }) => [content, id]));
+  const idOf = (token: string): number => tokenizer.token_to_id(token) ?? model.vocabulary[model.unknownToken]!;
+  const pieceIds = (piece: string): number[] => {
+    const id = verbatim.get(piece);
+    return id === undefined ? tokenizer.tokenize(piece).map(idOf) : [id];
+  };
+  if (verbatim.size === 0) return pieceIds;
+  const separator = anyOf([...verbatim.keys()]);
+  return (text) => text.split(separator).flatMap(pieceIds);
+}
+
+/** Matches the longest of the given strings, and keeps it when it separates. */
+function anyOf(strings: string[]): RegExp {
+  const escaped = strings
+    .toSorted((a, b) => b.length - a.length)
+    .map((string) => string.replaceAll(/[\\^$.*+?()[\]{}|]/g, "\\$&"));
+  return new RegExp(`(${escaped.join("|")})`);
 }
