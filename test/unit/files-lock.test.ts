@@ -1,0 +1,131 @@
+import { spawn, type ChildProcessWithoutNullStreams } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, readdir, readFile, rm, utimes, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import test, { type ExecutionContext } from "ava";
+import { LockedError, OutputError } from "#src/errors.js";
+import { lockFolder } from "#src/files/lock.js";
+
+async function temporaryFolder(t: ExecutionContext): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), "steadytune-lock-"));
+  t.teardown(() => rm(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+/** A process that tries to lock the folder; resolves when it has said how that went. */
+async function locker(
+  t: ExecutionContext,
+  folder: string,
+): Promise<{ child: ChildProcessWithoutNullStreams; said: string }> {
+  const child = spawn(process.execPath, [fileURLToPath(new URL("../helpers/lock-child.js", import.meta.url)), folder]);
+  t.teardown(() => child.kill("SIGKILL"));
+  const [said] = (await once(child.stdout, "data")) as [Buffer];
+  return { child, said: said.toString().trim() };
+}
+
+test("a folder is made, locked once, and free again after its release", async (t) => {
+  const folder = join(await temporaryFolder(t), "runs/rte");
+  const lock = await lockFolder(folder);
+  const error = await t.throwsAsync(lockFolder(folder), { instanceOf: LockedError, code: "ERR_LOCKED" });
+  t.is(error.message, `${folder} is in use by this process, which already works there.`);
+  await lock.release();
+  await lock.release();
+  t.deepEqual(await readdir(folder), []);
+  {
+    await using again = await lockFolder(folder);
+    t.is(again.path, join(folder, ".lock"));
+  }
+  t.deepEqual(await readdir(folder), []);
+});
+
+test("another process that holds the lock is named by its pid", async (t) => {
+  const folder = await temporaryFolder(t);
+  const { child, said } = await locker(t, folder);
+  t.is(said, "locked");
+  const error = await t.throwsAsync(lockFolder(folder), { instanceOf: LockedError });
+  t.is(error.message, `${folder} is in use by process ${child.pid}.`);
+  t.true(error.hint?.includes(join(folder, ".lock")));
+  child.stdin.end();
+  await once(child, "exit");
+  await (await lockFolder(folder)).release();
+});
+
+test("the lock of a process that was killed is taken over", async (t) => {
+  const folder = await temporaryFolder(t);
+  const { child } = await locker(t, folder);
+  child.kill("SIGKILL");
+  await once(child, "exit");
+  t.deepEqual(await readdir(folder), [".lock"]);
+  const lock = await lockFolder(folder);
+  t.is((JSON.parse(await readFile(lock.path, "utf8")) as { pid: number }).pid, process.pid);
+  await lock.release();
+  t.deepEqual(await readdir(folder), []);
+});
+
+test("of many processes that find the lock of a dead one, exactly one takes it", async (t) => {
+  t.timeout(60_000);
+  const folder = await temporaryFolder(t);
+  const { child } = await locker(t, folder);
+  child.kill("SIGKILL");
+  await once(child, "exit");
+  const contenders = await Promise.all(Array.from({ length: 6 }, () => locker(t, folder)));
+  const said = contenders.map((contender) => contender.said).sort();
+  t.deepEqual(said, ["LockedError", "LockedError", "LockedError", "LockedError", "LockedError", "locked"]);
+});
+
+/** Leaves a lock behind that was changed in some way. */
+async function leaveLock(folder: string, change: Record<string, unknown>, ageMs = 0): Promise<void> {
+  const lock = await lockFolder(folder);
+  const holder = JSON.parse(await readFile(lock.path, "utf8")) as Record<string, unknown>;
+  await lock.release();
+  await writeFile(lock.path, JSON.stringify({ ...holder, ...change }));
+  const then = new Date(Date.now() - ageMs);
+  await utimes(lock.path, then, then);
+}
+
+test("a pid that now belongs to another process does not keep a lock alive", async (t) => {
+  const folder = await temporaryFolder(t);
+  await leaveLock(folder, { startTime: "1" });
+  await t.notThrowsAsync(async () => (await lockFolder(folder)).release());
+});
+
+test("a lock from another machine holds while it shows signs of life, and is taken over after", async (t) => {
+  const folder = await temporaryFolder(t);
+  const elsewhere = { machine: "another boot pid:[1]", host: "node17", pid: 1 };
+  await leaveLock(folder, elsewhere, 60_000);
+  const error = await t.throwsAsync(lockFolder(folder), { instanceOf: LockedError });
+  t.is(error.message, `${folder} is in use by process 1 on node17.`);
+  await rm(join(folder, ".lock"));
+  await leaveLock(folder, elsewhere, 180_000);
+  await t.notThrowsAsync(async () => (await lockFolder(folder)).release());
+});
+
+test("a lock file without sense holds for the moment in which it may be half written, and no longer", async (t) => {
+  const folder = await temporaryFolder(t);
+  for (const text of ["", "{", "3", '{"pid": 1}']) {
+    await writeFile(join(folder, ".lock"), text);
+    await t.throwsAsync(lockFolder(folder), { instanceOf: LockedError, message: /in use by another process/ });
+    const then = new Date(Date.now() - 20_000);
+    await utimes(join(folder, ".lock"), then, then);
+    await t.notThrowsAsync(async () => (await lockFolder(folder)).release());
+  }
+});
+
+test("a takeover that was cut off does not block the next one for ever", async (t) => {
+  const folder = await temporaryFolder(t);
+  await leaveLock(folder, { startTime: "1" });
+  await writeFile(join(folder, ".lock.takeover"), "");
+  const then = new Date(Date.now() - 20_000);
+  await utimes(join(folder, ".lock.takeover"), then, then);
+  await (await lockFolder(folder)).release();
+  t.deepEqual(await readdir(folder), []);
+});
+
+test("a folder that cannot be written is an OutputError", async (t) => {
+  const folder = await temporaryFolder(t);
+  await writeFile(join(folder, "file"), "");
+  await t.throwsAsync(lockFolder(join(folder, "file")), { instanceOf: OutputError });
+  await t.throwsAsync(lockFolder("/proc"), { instanceOf: OutputError });
+});
