@@ -16,26 +16,34 @@
 namespace steadytune::kernels::cpu {
 namespace {
 
-/// One head of one row, or some queries of it. Tasks write to disjoint places, so their order changes no bit.
+/// Some heads of one row, or some queries of them. Tasks write to disjoint places, so their order changes no bit.
 struct Task {
   int64_t row;
-  int64_t head;
-  int64_t query_begin;
-  int64_t query_end;
+  Range heads;
+  Range queries;
   int64_t cost;
 };
 
-/// Cuts the batch into tasks, the dearest first, so that no thread is left with a long row at the end. A query tile of
-/// `queries_per_task` is the smallest piece.
+/// Cuts the batch into tasks, the dearest first, so that no thread is left with a long row at the end. A task takes as
+/// many heads of a row as leave enough tasks for all threads: heads lie side by side in memory.
 std::vector<Task> plan_tasks(const int32_t* offsets, int64_t rows, int64_t heads, int64_t queries_per_task) {
-  std::vector<Task> tasks;
-  tasks.reserve(rows * heads);
+  int64_t total_cost = 0;
   for (int64_t row = 0; row < rows; ++row) {
     const int64_t length = offsets[row + 1] - offsets[row];
-    for (int64_t head = 0; head < heads; ++head) {
-      for (int64_t begin = 0; begin < length; begin += queries_per_task) {
-        const int64_t end = std::min(length, begin + queries_per_task);
-        tasks.push_back({row, head, begin, end, (end - begin) * length});
+    total_cost += heads * length * length;
+  }
+  constexpr int64_t tasks_per_thread = 16;
+  const int64_t cost_per_task = total_cost / (tasks_per_thread * at::get_num_threads());
+  std::vector<Task> tasks;
+  for (int64_t row = 0; row < rows; ++row) {
+    const int64_t length = offsets[row + 1] - offsets[row];
+    for (int64_t begin = 0; begin < length; begin += queries_per_task) {
+      const int64_t end = std::min(length, begin + queries_per_task);
+      const int64_t head_cost = (end - begin) * length;
+      const int64_t heads_per_task = std::clamp<int64_t>(cost_per_task / head_cost, 1, heads);
+      for (int64_t head = 0; head < heads; head += heads_per_task) {
+        const int64_t last = std::min(heads, head + heads_per_task);
+        tasks.push_back({row, {head, last}, {begin, end}, (last - head) * head_cost});
       }
     }
   }
@@ -109,9 +117,10 @@ std::tuple<at::Tensor, at::Tensor> packed_attention(const at::Tensor& qkv_any, c
       const AttentionForward<Scalar> forward{
           .row = attention_row<Scalar>(qkv, offsets, numbers, task.row, heads),
           .output = output.mutable_data_ptr<Scalar>() + first * hidden,
-          .logsumexp = logsumexp.mutable_data_ptr<float>() + task.head * tokens + first,
+          .logsumexp = logsumexp.mutable_data_ptr<float>() + first,
+          .logsumexp_stride = tokens,
       };
-      kernels.of<Scalar>().attention_forward(forward, task.head, task.query_begin, task.query_end, draw, scratch);
+      kernels.of<Scalar>().attention_forward(forward, task.heads, task.queries, draw, scratch);
     });
   });
   return {output, logsumexp};
@@ -143,7 +152,7 @@ at::Tensor packed_attention_backward(const at::Tensor& grad_output_any, const at
   const VectorKernels& kernels = vector_kernels();
   const int64_t longest = longest_row(offsets, rows);
   const int64_t floats = kernels.attention_backward_scratch(longest, hidden / heads);
-  // Gradients of keys and values sum over all queries, so a head of a row is not cut.
+  // Gradients of keys and values sum over all queries, so the queries of a row stay together.
   const std::vector<Task> tasks = plan_tasks(offsets, rows, heads, std::max<int64_t>(1, longest));
   dispatch_floating(qkv.scalar_type(), [&]<typename Scalar>() {
     run_tasks(tasks, floats, [&](const Task& task, float* scratch) {
@@ -151,10 +160,11 @@ at::Tensor packed_attention_backward(const at::Tensor& grad_output_any, const at
       const AttentionBackward<Scalar> backward{
           .row = attention_row<Scalar>(qkv, offsets, numbers, task.row, heads),
           .grad_output = grad_output.const_data_ptr<Scalar>() + first * hidden,
-          .logsumexp = logsumexp.const_data_ptr<float>() + task.head * tokens + first,
+          .logsumexp = logsumexp.const_data_ptr<float>() + first,
+          .logsumexp_stride = tokens,
           .grad_qkv = grad_qkv.mutable_data_ptr<Scalar>() + first * 3 * hidden,
       };
-      kernels.of<Scalar>().attention_backward(backward, task.head, draw, scratch);
+      kernels.of<Scalar>().attention_backward(backward, task.heads, draw, scratch);
     });
   });
   return grad_qkv;

@@ -65,11 +65,8 @@ class MaskTile {
     philox_lanes(draw, row, place_, block_, queries * blocks, lanes_);
     const int64_t drawn = blocks * dropout_block_columns;
     for (int64_t query = 0; query < queries; ++query) {
-      const uint16_t* lanes = lanes_ + query * drawn;
       float* factors = factors_ + query * shape_.padded_length;
-      for (int64_t key = 0; key < drawn; ++key) {
-        factors[key] = lanes[key] >= draw.threshold ? draw.scale : 0.0f;
-      }
+      for_each_factor(draw, lanes_ + query * drawn, drawn, [&](int64_t key, float factor) { factors[key] = factor; });
       zero(factors + drawn, shape_.padded_length - drawn);
     }
   }
@@ -160,20 +157,12 @@ inline void score(const HeadShape& shape, const float* query, int64_t queries, c
   }
 }
 
-inline float sum_of(Vec values) {
-  float lanes[width];
-  values.store(lanes);
-  float sum = 0.0f;
-  for (int64_t i = 0; i < width; ++i) {
-    sum += lanes[i];
-  }
-  return sum;
+inline float sum_of(const Vec& values) {
+  return at::vec::vec_reduce_all<float>([](const Vec& a, const Vec& b) { return a + b; }, values);
 }
 
-inline float largest_of(Vec values) {
-  float lanes[width];
-  values.store(lanes);
-  return *std::max_element(lanes, lanes + width);
+inline float largest_of(const Vec& values) {
+  return at::vec::vec_reduce_all<float>([](const Vec& a, const Vec& b) { return at::vec::maximum(a, b); }, values);
 }
 
 /// Turns a row of scores into exp(score - largest), masked by `factors` where given. Returns {largest, sum of the
@@ -194,7 +183,8 @@ std::pair<float, float> exponentials(float* scores, const float* factors, int64_
     }
     weight.store(scores + key);
   }
-  return {shift, sum_of(sum)};
+  // exp_u20 turns NaN into a number; this turns the row back into NaN.
+  return {shift, sum_of(sum) + 0.0f * shift};
 }
 
 /// From scores and gradients of the masked probabilities to masked probabilities (for the gradient of the values) and
@@ -214,7 +204,8 @@ void softmax_backward(float* scores, float* grad_scores, const float* factors, f
     products = at::vec::fmadd(probability, grad, products);
     probability.store(scores + key);
   }
-  const Vec mean(sum_of(products));
+  // As in the forward: what is not finite must stay so.
+  const Vec mean(sum_of(products) + 0.0f * logsumexp);
   for (int64_t key = 0; key < padded_length; key += width) {
     const Vec probability = Vec::loadu(scores + key);
     (probability * (Vec::loadu(grad_scores + key) - mean)).store(grad_scores + key);
@@ -225,11 +216,9 @@ void softmax_backward(float* scores, float* grad_scores, const float* factors, f
 }
 
 template <typename Scalar>
-void attention_forward_head(const AttentionForward<Scalar>& task, int64_t head, int64_t query_begin, int64_t query_end,
-                            const DropoutDraw& draw, float* scratch_begin) {
+void attention_forward_head(const AttentionForward<Scalar>& task, int64_t head, Range queries_of_task,
+                            const DropoutDraw& draw, const HeadShape& shape, ForwardScratch& scratch) {
   const AttentionRow<Scalar>& row = task.row;
-  const HeadShape shape{.length = row.length, .head_size = row.head_size};
-  ForwardScratch scratch(shape, Scratch(scratch_begin));
   const int64_t hidden = row.heads * row.head_size;
   const int64_t stride = 3 * hidden;
   const int64_t padded = shape.padded_head_size;
@@ -242,8 +231,8 @@ void attention_forward_head(const AttentionForward<Scalar>& task, int64_t head, 
   transpose(scratch.value, shape.padded_length, padded, scratch.key_transposed);
   pack_head(shape, qkv + 2 * hidden, stride, scratch.value);
 
-  for (int64_t begin = query_begin; begin < query_end; begin += shape.tile) {
-    const int64_t queries = std::min(shape.tile, query_end - begin);
+  for (int64_t begin = queries_of_task.begin; begin < queries_of_task.end; begin += shape.tile) {
+    const int64_t queries = std::min(shape.tile, queries_of_task.end - begin);
     pack_rows(qkv + begin * stride, stride, queries, shape.head_size, scale, scratch.query, padded);
     score(shape, scratch.query, queries, scratch.key_transposed, scratch.scores);
     if (masked) {
@@ -256,7 +245,7 @@ void attention_forward_head(const AttentionForward<Scalar>& task, int64_t head, 
                                       ? exponentials<true>(scores, scratch.mask.of(query), shape.padded_length)
                                       : exponentials<false>(scores, nullptr, shape.padded_length);
       inverse_sums[query] = 1.0f / sum;
-      task.logsumexp[begin + query] = largest + std::log(sum);
+      task.logsumexp[head * task.logsumexp_stride + begin + query] = largest + std::log(sum);
     }
     multiply<false>(queries, padded, shape.length, scratch.scores, shape.padded_length, 1, scratch.value, padded,
                     scratch.output, padded);
@@ -270,10 +259,8 @@ void attention_forward_head(const AttentionForward<Scalar>& task, int64_t head, 
 
 template <typename Scalar>
 void attention_backward_head(const AttentionBackward<Scalar>& task, int64_t head, const DropoutDraw& draw,
-                             float* scratch_begin) {
+                             const HeadShape& shape, BackwardScratch& scratch) {
   const AttentionRow<Scalar>& row = task.row;
-  const HeadShape shape{.length = row.length, .head_size = row.head_size};
-  BackwardScratch scratch(shape, Scratch(scratch_begin));
   const int64_t hidden = row.heads * row.head_size;
   const int64_t stride = 3 * hidden;
   const int64_t padded = shape.padded_head_size;
@@ -305,7 +292,7 @@ void attention_backward_head(const AttentionBackward<Scalar>& task, int64_t head
     for (int64_t query = 0; query < queries; ++query) {
       float* scores = scratch.scores + query * padded_length;
       float* grad_scores = scratch.grad_scores + query * padded_length;
-      const float logsumexp = task.logsumexp[begin + query];
+      const float logsumexp = task.logsumexp[head * task.logsumexp_stride + begin + query];
       if (masked) {
         softmax_backward<true>(scores, grad_scores, scratch.mask.of(query), logsumexp, padded_length);
       } else {
@@ -323,6 +310,26 @@ void attention_backward_head(const AttentionBackward<Scalar>& task, int64_t head
   }
   unpack_rows(scratch.grad_key, padded, shape.length, shape.head_size, 1.0f, grad_qkv + hidden, stride);
   unpack_rows(scratch.grad_value, padded, shape.length, shape.head_size, 1.0f, grad_qkv + 2 * hidden, stride);
+}
+
+template <typename Scalar>
+void attention_forward(const AttentionForward<Scalar>& task, Range heads, Range queries, const DropoutDraw& draw,
+                       float* scratch_begin) {
+  const HeadShape shape{.length = task.row.length, .head_size = task.row.head_size};
+  ForwardScratch scratch(shape, Scratch(scratch_begin));
+  for (int64_t head = heads.begin; head < heads.end; ++head) {
+    attention_forward_head(task, head, queries, draw, shape, scratch);
+  }
+}
+
+template <typename Scalar>
+void attention_backward(const AttentionBackward<Scalar>& task, Range heads, const DropoutDraw& draw,
+                        float* scratch_begin) {
+  const HeadShape shape{.length = task.row.length, .head_size = task.row.head_size};
+  BackwardScratch scratch(shape, Scratch(scratch_begin));
+  for (int64_t head = heads.begin; head < heads.end; ++head) {
+    attention_backward_head(task, head, draw, shape, scratch);
+  }
 }
 
 }  // namespace

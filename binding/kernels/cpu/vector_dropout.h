@@ -26,10 +26,9 @@ void dropout_tokens(const Scalar* x, Scalar* y, const int32_t* rows, const int32
       philox_lanes(draw, static_cast<uint32_t>(rows[token]), place, block, blocks, lanes);
       const Scalar* from = x + token * columns + begin;
       Scalar* to = y + token * columns + begin;
-      for (int64_t column = 0; column < size; ++column) {
-        const float factor = lanes[column] >= draw.threshold ? draw.scale : 0.0f;
+      for_each_factor(draw, lanes, size, [&](int64_t column, float factor) {
         store_float(to[column], load_float(from[column]) * factor);
-      }
+      });
     }
   }
 }

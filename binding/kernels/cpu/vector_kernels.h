@@ -13,6 +13,11 @@
 /// inline function of libtorch or of the standard library is ever compiled for instructions that the machine may lack.
 namespace steadytune::kernels::cpu {
 
+struct Range {
+  int64_t begin;
+  int64_t end;
+};
+
 /// One row of packed attention, as both directions see it. Scalar is float or c10::BFloat16.
 template <typename Scalar>
 struct AttentionRow {
@@ -30,8 +35,9 @@ struct AttentionForward {
   AttentionRow<Scalar> row;
   /// [length, heads * head_size]
   Scalar* output;
-  /// [length] of the head at work.
+  /// [heads, logsumexp_stride], at the row's first token.
   float* logsumexp;
+  int64_t logsumexp_stride;
 };
 
 template <typename Scalar>
@@ -39,8 +45,9 @@ struct AttentionBackward {
   AttentionRow<Scalar> row;
   /// [length, heads * head_size]
   const Scalar* grad_output;
-  /// [length] of the head at work.
+  /// [heads, logsumexp_stride], at the row's first token.
   const float* logsumexp;
+  int64_t logsumexp_stride;
   /// [length, 3 * heads * head_size]
   Scalar* grad_qkv;
 };
@@ -51,11 +58,11 @@ struct ScalarKernels {
   /// Tokens [0, count) of x [count, columns].
   void (*dropout)(const Scalar* x, Scalar* y, const int32_t* rows, const int32_t* positions, int64_t count,
                   int64_t columns, const DropoutDraw& draw);
-  /// Queries [query_begin, query_end) of one head of one row.
-  void (*attention_forward)(const AttentionForward<Scalar>& task, int64_t head, int64_t query_begin,
-                            int64_t query_end, const DropoutDraw& draw, float* scratch);
-  /// One head of one row.
-  void (*attention_backward)(const AttentionBackward<Scalar>& task, int64_t head, const DropoutDraw& draw,
+  /// Some heads of one row, and some queries of them.
+  void (*attention_forward)(const AttentionForward<Scalar>& row, Range heads, Range queries, const DropoutDraw& draw,
+                            float* scratch);
+  /// Some heads of one row.
+  void (*attention_backward)(const AttentionBackward<Scalar>& row, Range heads, const DropoutDraw& draw,
                              float* scratch);
 };
 

@@ -84,5 +84,16 @@ inline void philox_lanes(const DropoutDraw& draw, uint32_t row, const uint32_t* 
   }
 }
 
+/// Body(index, factor) for each of `count` lanes, factor being 0 or the scale. Threshold and scale are copied: the
+/// compiler cannot know that what the body writes is not part of `draw`.
+template <typename Body>
+void for_each_factor(const DropoutDraw& draw, const uint16_t* lanes, int64_t count, Body body) {
+  const uint32_t threshold = draw.threshold;
+  const float scale = draw.scale;
+  for (int64_t i = 0; i < count; ++i) {
+    body(i, lanes[i] >= threshold ? scale : 0.0f);
+  }
+}
+
 }  // namespace
 }  // namespace steadytune::kernels::cpu

@@ -10,8 +10,8 @@ namespace {
 template <typename Scalar>
 constexpr ScalarKernels<Scalar> scalar_kernels = {
     .dropout = dropout_tokens<Scalar>,
-    .attention_forward = attention_forward_head<Scalar>,
-    .attention_backward = attention_backward_head<Scalar>,
+    .attention_forward = attention_forward<Scalar>,
+    .attention_backward = attention_backward<Scalar>,
 };
 
 constexpr VectorKernels vector_table(const char* name) {
