@@ -107,10 +107,11 @@ async function trainIn(
       const inFlight: ReturnType<typeof submit>[] = [];
       for (let step = run.position.step + 1; step <= point; step++) {
         inFlight.push(submit(step));
-        const pause = step === point || run.saveIsDue || signal?.aborted === true;
-        while (inFlight.length > (pause ? 0 : stepsAhead)) await settle(inFlight.shift()!);
-        if (signal?.aborted) throw new AbortedError();
-        if (run.saveIsDue) run.save();
+        // Asked once: a state may be taken only where no step is in flight, and either may turn true while steps settle.
+        const [abort, save] = [signal?.aborted === true, run.saveIsDue];
+        while (inFlight.length > (step === point || abort || save ? 0 : stepsAhead)) await settle(inFlight.shift()!);
+        if (abort) throw new AbortedError();
+        if (save) run.save();
       }
 
       run.clock.enter("evaluate");
