@@ -66,11 +66,12 @@ for (const [signal, expected] of [
 ] as const) {
   test(`${signal} saves and exits with ${expected}; --resume ends where an unbroken run does`, async (t) => {
     const [folder, unbroken] = [temporaryFolder(t), temporaryFolder(t)];
-    const args = ["--steps", "40", "--json"];
+    // Long stretches without an evaluation, so that the signal comes between two steps.
+    const args = ["--steps", "160", "--evaluations", "2", "--json"];
     let sent = false;
     const stopped = await finetune(folder, args, {
       onStderr(child, stderr) {
-        if (!sent && /^step 12\/40/m.test(stderr)) sent = child.kill(signal);
+        if (!sent && /^step 80\/160/m.test(stderr)) sent = child.kill(signal);
       },
     });
     t.is(stopped.code, expected, stopped.stderr);
