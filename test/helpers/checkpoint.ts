@@ -1,28 +1,21 @@
-import { copyFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { copyFile, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { ExecutionContext } from "ava";
 import { readSafetensors, writeSafetensors, type Tensor } from "#src/models/safetensors.js";
+import { temporaryFolder } from "./temporary-folder.js";
 
 const fixtures = fileURLToPath(new URL("../../test/fixtures", import.meta.url));
 
 export const goldenCheckpoint = (name: string): string => join(fixtures, "golden", name);
 export const modelFixture = (name: string): string => join(fixtures, "models", name);
 
-/** A temporary folder, removed after the test. */
-export async function temporaryFolder(t: ExecutionContext): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), "steadytune-models-"));
-  t.teardown(() => rm(folder, { recursive: true, force: true }));
-  return folder;
-}
-
 /** A copy of golden/bert-classification whose tensors and config.json a test has changed. */
 export async function changedCheckpoint(
   t: ExecutionContext,
   change: { tensors?: (tensors: Map<string, Tensor>) => void; config?: Record<string, unknown> },
 ): Promise<string> {
-  const folder = await temporaryFolder(t);
+  const folder = temporaryFolder(t);
   const original = goldenCheckpoint("bert-classification");
   const { tensors, metadata } = await readSafetensors(join(original, "model.safetensors"));
   change.tensors?.(tensors);

@@ -1,22 +1,16 @@
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { mkdir, readdir, readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import test, { type ExecutionContext } from "ava";
+import test from "ava";
 import { OutputError } from "#src/errors.js";
 import { asOutputError, makeFolder, recoverFolder, replaceFolder, writeFileAtomic } from "#src/files/atomic.js";
-
-async function temporaryFolder(t: ExecutionContext): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), "steadytune-files-"));
-  t.teardown(() => rm(folder, { recursive: true, force: true }));
-  return folder;
-}
+import { temporaryFolder } from "../helpers/temporary-folder.js";
 
 test("a file is replaced as a whole and nothing is left beside it", async (t) => {
-  const folder = await temporaryFolder(t);
+  const folder = temporaryFolder(t);
   const path = join(folder, "state.json");
   await writeFileAtomic(path, "one");
   await writeFileAtomic(path, Buffer.from("two"));
@@ -25,7 +19,7 @@ test("a file is replaced as a whole and nothing is left beside it", async (t) =>
 });
 
 test("a file can be written piece by piece", async (t) => {
-  const path = join(await temporaryFolder(t), "pieces");
+  const path = join(temporaryFolder(t), "pieces");
   await writeFileAtomic(path, pieces());
   t.is(await readFile(path, "utf8"), "one two three");
 
@@ -35,7 +29,7 @@ test("a file can be written piece by piece", async (t) => {
 });
 
 test("when its content fails half-way, the old file stays and nothing is left beside it", async (t) => {
-  const folder = await temporaryFolder(t);
+  const folder = temporaryFolder(t);
   const path = join(folder, "file");
   await writeFileAtomic(path, "old");
   await t.throwsAsync(writeFileAtomic(path, pieces()), { message: "no more" });
@@ -49,7 +43,7 @@ test("when its content fails half-way, the old file stays and nothing is left be
 });
 
 test("a path that cannot be written is an OutputError that names it and says why", async (t) => {
-  const folder = await temporaryFolder(t);
+  const folder = temporaryFolder(t);
   await writeFile(join(folder, "file"), "");
   for (const [path, reason] of [
     [join(folder, "none/file"), "its folder does not exist"],
@@ -72,7 +66,7 @@ test("a full disk and a refused permission are told as such; other errors stay w
 });
 
 test("on a disk that is really full the old file stays and nothing is left beside it", async (t) => {
-  const folder = await temporaryFolder(t);
+  const folder = temporaryFolder(t);
   try {
     execFileSync("mount", ["-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], { stdio: "ignore" });
   } catch {
@@ -96,7 +90,7 @@ test("on a disk that is really full the old file stays and nothing is left besid
 const fill = (value: string) => async (folder: string) => writeFile(join(folder, value), value);
 
 test("a folder is replaced as a whole, with nothing of the old one in it", async (t) => {
-  const parent = await temporaryFolder(t);
+  const parent = temporaryFolder(t);
   const target = join(parent, "runs/best");
   await replaceFolder(target, fill("old"));
   await replaceFolder(target, fill("new"));
@@ -105,7 +99,7 @@ test("a folder is replaced as a whole, with nothing of the old one in it", async
 });
 
 test("when building the new folder fails, the old one stays and nothing is left beside it", async (t) => {
-  const parent = await temporaryFolder(t);
+  const parent = temporaryFolder(t);
   const target = join(parent, "best");
   await replaceFolder(target, fill("old"));
   const build = async (folder: string): Promise<void> => {
@@ -118,7 +112,7 @@ test("when building the new folder fails, the old one stays and nothing is left 
 });
 
 test("a replacement that was cut off between its two renames is ended by the next look", async (t) => {
-  const parent = await temporaryFolder(t);
+  const parent = temporaryFolder(t);
   const target = join(parent, "best");
   await replaceFolder(target, fill("old"));
   await mkdir(join(parent, ".best.complete"));
@@ -130,7 +124,7 @@ test("a replacement that was cut off between its two renames is ended by the nex
 });
 
 test("what a killed build has left behind is removed, that of a living process is not", async (t) => {
-  const parent = await temporaryFolder(t);
+  const parent = temporaryFolder(t);
   const ended = spawn("true");
   await once(ended, "exit");
   await mkdir(join(parent, `.best.partial-${ended.pid}-0`));
@@ -141,7 +135,7 @@ test("what a killed build has left behind is removed, that of a living process i
 
 test("killed at any instant, a folder is whole: the old one or the new one", async (t) => {
   t.timeout(120_000);
-  const target = join(await temporaryFolder(t), "best");
+  const target = join(temporaryFolder(t), "best");
   for (let round = 0; round < 8; round++) {
     const child = spawn(process.execPath, [
       fileURLToPath(new URL("../helpers/replace-child.js", import.meta.url)),

@@ -1,18 +1,12 @@
 import { spawn, type ChildProcessWithoutNullStreams } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readdir, readFile, rm, utimes, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readdir, readFile, rm, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import test, { type ExecutionContext } from "ava";
 import { LockedError, OutputError } from "#src/errors.js";
 import { lockFolder } from "#src/files/lock.js";
-
-async function temporaryFolder(t: ExecutionContext): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), "steadytune-lock-"));
-  t.teardown(() => rm(folder, { recursive: true, force: true }));
-  return folder;
-}
+import { temporaryFolder } from "../helpers/temporary-folder.js";
 
 /** A process that tries to lock the folder; resolves when it has said how that went. */
 async function locker(
@@ -26,7 +20,7 @@ async function locker(
 }
 
 test("a folder is made, locked once, and free again after its release", async (t) => {
-  const folder = join(await temporaryFolder(t), "runs/rte");
+  const folder = join(temporaryFolder(t), "runs/rte");
   const lock = await lockFolder(folder);
   const error = await t.throwsAsync(lockFolder(folder), { instanceOf: LockedError, code: "ERR_LOCKED" });
   t.is(error.message, `${folder} is in use by this process, which already works there.`);
@@ -41,7 +35,7 @@ test("a folder is made, locked once, and free again after its release", async (t
 });
 
 test("another process that holds the lock is named by its pid", async (t) => {
-  const folder = await temporaryFolder(t);
+  const folder = temporaryFolder(t);
   const { child, said } = await locker(t, folder);
   t.is(said, "locked");
   const error = await t.throwsAsync(lockFolder(folder), { instanceOf: LockedError });
@@ -53,7 +47,7 @@ test("another process that holds the lock is named by its pid", async (t) => {
 });
 
 test("the lock of a process that was killed is taken over", async (t) => {
-  const folder = await temporaryFolder(t);
+  const folder = temporaryFolder(t);
   const { child } = await locker(t, folder);
   child.kill("SIGKILL");
   await once(child, "exit");
@@ -66,7 +60,7 @@ test("the lock of a process that was killed is taken over", async (t) => {
 
 test("of many processes that find the lock of a dead one, exactly one takes it", async (t) => {
   t.timeout(60_000);
-  const folder = await temporaryFolder(t);
+  const folder = temporaryFolder(t);
   const { child } = await locker(t, folder);
   child.kill("SIGKILL");
   await once(child, "exit");
@@ -86,13 +80,13 @@ async function leaveLock(folder: string, change: Record<string, unknown>, ageMs 
 }
 
 test("a pid that now belongs to another process does not keep a lock alive", async (t) => {
-  const folder = await temporaryFolder(t);
+  const folder = temporaryFolder(t);
   await leaveLock(folder, { startTime: "1" });
   await t.notThrowsAsync(async () => (await lockFolder(folder)).release());
 });
 
 test("a lock from another machine holds while it shows signs of life, and is taken over after", async (t) => {
-  const folder = await temporaryFolder(t);
+  const folder = temporaryFolder(t);
   const elsewhere = { machine: "another boot pid:[1]", host: "node17", pid: 1 };
   await leaveLock(folder, elsewhere, 60_000);
   const error = await t.throwsAsync(lockFolder(folder), { instanceOf: LockedError });
@@ -103,7 +97,7 @@ test("a lock from another machine holds while it shows signs of life, and is tak
 });
 
 test("a lock file without sense holds for the moment in which it may be half written, and no longer", async (t) => {
-  const folder = await temporaryFolder(t);
+  const folder = temporaryFolder(t);
   for (const text of ["", "{", "3", '{"pid": 1}']) {
     await writeFile(join(folder, ".lock"), text);
     await t.throwsAsync(lockFolder(folder), { instanceOf: LockedError, message: /in use by another process/ });
@@ -114,7 +108,7 @@ test("a lock file without sense holds for the moment in which it may be half wri
 });
 
 test("a takeover that was cut off does not block the next one for ever", async (t) => {
-  const folder = await temporaryFolder(t);
+  const folder = temporaryFolder(t);
   await leaveLock(folder, { startTime: "1" });
   await writeFile(join(folder, ".lock.takeover"), "");
   const then = new Date(Date.now() - 20_000);
@@ -124,7 +118,7 @@ test("a takeover that was cut off does not block the next one for ever", async (
 });
 
 test("a folder that cannot be written is an OutputError", async (t) => {
-  const folder = await temporaryFolder(t);
+  const folder = temporaryFolder(t);
   await writeFile(join(folder, "file"), "");
   await t.throwsAsync(lockFolder(join(folder, "file")), { instanceOf: OutputError });
   await t.throwsAsync(lockFolder("/proc"), { instanceOf: OutputError });

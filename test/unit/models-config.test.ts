@@ -3,7 +3,8 @@ import { join } from "node:path";
 import test, { type ExecutionContext } from "ava";
 import { CheckpointError } from "#src/errors.js";
 import { readModelConfig, type ModelConfig } from "#src/models/config.js";
-import { goldenCheckpoint, temporaryFolder } from "../helpers/checkpoint.js";
+import { goldenCheckpoint } from "../helpers/checkpoint.js";
+import { temporaryFolder } from "../helpers/temporary-folder.js";
 
 const small = {
   model_type: "bert",
@@ -15,7 +16,7 @@ const small = {
 };
 
 async function configFolder(t: ExecutionContext, config: unknown): Promise<string> {
-  const folder = await temporaryFolder(t);
+  const folder = temporaryFolder(t);
   await writeFile(join(folder, "config.json"), typeof config === "string" ? config : JSON.stringify(config));
   return folder;
 }
@@ -145,7 +146,7 @@ test("a file that is not a JSON object, or says something twice, is refused", as
 });
 
 test("a missing folder and a folder without config.json are told apart", async (t) => {
-  const folder = await temporaryFolder(t);
+  const folder = temporaryFolder(t);
   await t.throwsAsync(readModelConfig(join(folder, "none")), { message: /The model folder .*none does not exist/ });
   await t.throwsAsync(readModelConfig(folder), { message: /config\.json cannot be read: there is no such file/ });
 });

@@ -5,7 +5,8 @@ import { CheckpointError } from "#src/errors.js";
 import { openPickle } from "#src/models/pickle.js";
 import { openSafetensors } from "#src/models/safetensors.js";
 import type { TensorFile } from "#src/models/tensor-file.js";
-import { modelFixture, temporaryFolder } from "../helpers/checkpoint.js";
+import { modelFixture } from "../helpers/checkpoint.js";
+import { temporaryFolder } from "../helpers/temporary-folder.js";
 
 /** Marsaglia's xorshift32: a failure names its round, and the round always does the same. */
 function randomIntegers(seed: number): (below: number) => number {
@@ -43,7 +44,7 @@ async function survives(
 ): Promise<void> {
   t.timeout(120_000);
   const whole = await readFile(modelFixture(file));
-  const path = join(await temporaryFolder(t), file);
+  const path = join(temporaryFolder(t), file);
   const outcomes = { read: 0, refused: 0 };
   for (let round = 1; round <= rounds; round++) {
     await writeFile(path, damage(whole, randomIntegers(round)));

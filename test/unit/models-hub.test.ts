@@ -5,8 +5,9 @@ import { AbortedError, CheckpointError, ConfigError, HubError } from "#src/error
 import type { HubProgress } from "#src/models/hub.js";
 import { readModelConfig } from "#src/models/config.js";
 import { resolveModel } from "#src/models/resolve.js";
-import { goldenCheckpoint, temporaryFolder } from "../helpers/checkpoint.js";
+import { goldenCheckpoint } from "../helpers/checkpoint.js";
 import { hubEtag, startHubServer, type HubRepository, type HubServer } from "../helpers/hub-server.js";
+import { temporaryFolder } from "../helpers/temporary-folder.js";
 
 const commit = "0123456789abcdef0123456789abcdef01234567";
 
@@ -34,7 +35,7 @@ interface Hub {
 
 /** The environment is the process's own: these tests run one after the other. */
 async function startHub(t: ExecutionContext, repository: HubRepository): Promise<Hub> {
-  const cache = join(await temporaryFolder(t), "hub");
+  const cache = join(temporaryFolder(t), "hub");
   const server = await startHubServer(t, { "org/tiny": repository });
   const before = { ...process.env };
   t.teardown(() => {

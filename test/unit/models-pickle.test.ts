@@ -4,8 +4,9 @@ import test, { type ExecutionContext } from "ava";
 import { CheckpointError } from "#src/errors.js";
 import { openPickle } from "#src/models/pickle.js";
 import { readSafetensors } from "#src/models/safetensors.js";
-import { goldenCheckpoint, modelFixture, temporaryFolder } from "../helpers/checkpoint.js";
+import { goldenCheckpoint, modelFixture } from "../helpers/checkpoint.js";
 import { global, integer, pickle, stateDict, tensor, text, tuple, zip } from "../helpers/pickled.js";
+import { temporaryFolder } from "../helpers/temporary-folder.js";
 
 for (const [format, file] of [
   ["zip", "state.bin"],
@@ -46,7 +47,7 @@ function stateFile(
 }
 
 async function write(t: ExecutionContext, bytes: Uint8Array): Promise<string> {
-  const path = join(await temporaryFolder(t), "pytorch_model.bin");
+  const path = join(temporaryFolder(t), "pytorch_model.bin");
   await writeFile(path, bytes);
   return path;
 }

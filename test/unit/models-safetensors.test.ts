@@ -3,10 +3,11 @@ import { join } from "node:path";
 import test, { type ExecutionContext } from "ava";
 import { CheckpointError, OutputError } from "#src/errors.js";
 import { openSafetensors, readSafetensors, writeSafetensors, type TensorSource } from "#src/models/safetensors.js";
-import { f32, goldenCheckpoint, modelFixture, safetensorsBytes, temporaryFolder } from "../helpers/checkpoint.js";
+import { f32, goldenCheckpoint, modelFixture, safetensorsBytes } from "../helpers/checkpoint.js";
+import { temporaryFolder } from "../helpers/temporary-folder.js";
 
 test("a file that the reference implementation wrote is written again byte for byte", async (t) => {
-  const folder = await temporaryFolder(t);
+  const folder = temporaryFolder(t);
   const golden = ["bert-classification", "bert-bf16", "xlnet-classification"];
   for (const path of [
     ...golden.map((name) => join(goldenCheckpoint(name), "model.safetensors")),
@@ -19,7 +20,7 @@ test("a file that the reference implementation wrote is written again byte for b
 });
 
 test("values, shapes and metadata come back as they were written", async (t) => {
-  const path = join(await temporaryFolder(t), "x.safetensors");
+  const path = join(temporaryFolder(t), "x.safetensors");
   const steps = new BigInt64Array([1n, -2n, 2n ** 40n]);
   await writeSafetensors(
     path,
@@ -43,7 +44,7 @@ test("values, shapes and metadata come back as they were written", async (t) => 
 });
 
 test("tensors given as functions are asked for one at a time, when they are written", async (t) => {
-  const path = join(await temporaryFolder(t), "x.safetensors");
+  const path = join(temporaryFolder(t), "x.safetensors");
   let open = 0;
   const lazy = (value: number): TensorSource => ({
     ...f32([value]),
@@ -69,7 +70,7 @@ test("tensors given as functions are asked for one at a time, when they are writ
 });
 
 test("a tensor whose bytes do not fit its shape is not written, and the old file stays", async (t) => {
-  const path = join(await temporaryFolder(t), "x.safetensors");
+  const path = join(temporaryFolder(t), "x.safetensors");
   await writeSafetensors(path, new Map([["a", f32([1])]]));
   const before = await readFile(path);
   await t.throwsAsync(writeSafetensors(path, new Map([["a", { ...f32([1]), shape: [2] }]])), { code: "ERR_INTERNAL" });
@@ -77,13 +78,13 @@ test("a tensor whose bytes do not fit its shape is not written, and the old file
 });
 
 test("a folder that does not exist is an error of the output that names the file", async (t) => {
-  const path = join(await temporaryFolder(t), "missing/x.safetensors");
+  const path = join(temporaryFolder(t), "missing/x.safetensors");
   const error = await t.throwsAsync(writeSafetensors(path, new Map()), { instanceOf: OutputError });
   t.true(error.message.includes(path));
 });
 
 test("data beyond 4 GiB is read by its position, without reading what lies before", async (t) => {
-  const path = join(await temporaryFolder(t), "large.safetensors");
+  const path = join(temporaryFolder(t), "large.safetensors");
   const gap = 5 * 2 ** 30;
   const header = safetensorsBytes({
     gap: { dtype: "U8", shape: [gap], data_offsets: [0, gap] },
@@ -101,7 +102,7 @@ test("data beyond 4 GiB is read by its position, without reading what lies befor
 
 /** Opens a file with these bytes; it must be refused with its path. */
 async function refused(t: ExecutionContext, bytes: Uint8Array): Promise<string> {
-  const path = join(await temporaryFolder(t), "model.safetensors");
+  const path = join(temporaryFolder(t), "model.safetensors");
   await writeFile(path, bytes);
   const error = await t.throwsAsync(openSafetensors(path), { instanceOf: CheckpointError });
   t.true(error.message.startsWith(path));
@@ -133,7 +134,7 @@ test("a header longer than the file is refused", async (t) => {
 });
 
 test("a header above the format's limit is refused before it is read", async (t) => {
-  const path = join(await temporaryFolder(t), "model.safetensors");
+  const path = join(temporaryFolder(t), "model.safetensors");
   const prefix = Buffer.alloc(8);
   prefix.writeBigUInt64LE(100_000_001n);
   const file = await open(path, "w");
@@ -208,7 +209,7 @@ test("metadata that is not an object of strings is refused", async (t) => {
 });
 
 test("a file cut off anywhere is refused", async (t) => {
-  const path = join(await temporaryFolder(t), "model.safetensors");
+  const path = join(temporaryFolder(t), "model.safetensors");
   const whole = await readFile(modelFixture("state.safetensors"));
   // Every length in the prefix, then every seventeenth.
   for (let length = 0; length < whole.length; length += length < 16 ? 1 : 17) {
@@ -223,7 +224,7 @@ test("the pointer that Git LFS leaves in place of a file is recognised", async (
 });
 
 test("a folder in place of the file is refused", async (t) => {
-  const folder = await temporaryFolder(t);
+  const folder = temporaryFolder(t);
   t.true((await stat(folder)).isDirectory());
   await t.throwsAsync(openSafetensors(folder), { instanceOf: CheckpointError, message: `${folder} is not a file.` });
 });

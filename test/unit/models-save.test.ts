@@ -6,8 +6,9 @@ import { readModelConfig } from "#src/models/config.js";
 import { readSafetensors } from "#src/models/safetensors.js";
 import { saveModel, toBfloat16, type SaveOptions } from "#src/models/save.js";
 import { readWeights } from "#src/models/weights.js";
-import { goldenCheckpoint, temporaryFolder } from "../helpers/checkpoint.js";
+import { goldenCheckpoint } from "../helpers/checkpoint.js";
 import { encoderParameters } from "../helpers/encoder-parameters.js";
+import { temporaryFolder } from "../helpers/temporary-folder.js";
 
 /** Options that save a golden checkpoint as it is. */
 async function goldenOptions(name: string, change: Partial<SaveOptions> = {}): Promise<SaveOptions> {
@@ -27,7 +28,7 @@ async function goldenOptions(name: string, change: Partial<SaveOptions> = {}): P
 }
 
 async function savedFolder(t: ExecutionContext, options: SaveOptions): Promise<string> {
-  const folder = join(await temporaryFolder(t), "best");
+  const folder = join(temporaryFolder(t), "best");
   await saveModel(folder, options);
   return folder;
 }
@@ -97,7 +98,7 @@ test("rounding to bfloat16 is to nearest with ties to even, and keeps NaN and in
 });
 
 test("the tokenizer's files and own metadata go along", async (t) => {
-  const source = await temporaryFolder(t);
+  const source = temporaryFolder(t);
   await writeFile(join(source, "vocab.txt"), "[PAD]\n");
   await writeFile(join(source, "tokenizer_config.json"), "{}");
   const tokenizerFiles = ["vocab.txt", "tokenizer_config.json"].map((name) => join(source, name));
@@ -118,7 +119,7 @@ test("the tokenizer's files and own metadata go along", async (t) => {
 
 test("a missing tokenizer file is an error before anything is written", async (t) => {
   const options = await goldenOptions("bert-regression", { tokenizerFiles: ["/none/vocab.txt"] });
-  const folder = join(await temporaryFolder(t), "best");
+  const folder = join(temporaryFolder(t), "best");
   await t.throwsAsync(saveModel(folder, options), {
     instanceOf: CheckpointError,
     message: /\/none\/vocab.txt cannot be read/,
@@ -127,7 +128,7 @@ test("a missing tokenizer file is an error before anything is written", async (t
 });
 
 test("an older model is replaced as a whole; when saving fails half-way it stays", async (t) => {
-  const folder = join(await temporaryFolder(t), "best");
+  const folder = join(temporaryFolder(t), "best");
   await saveModel(folder, await goldenOptions("bert-classification"));
   const read = async (): Promise<Float32Array> => {
     throw new RangeError("gone");
@@ -141,20 +142,20 @@ test("an older model is replaced as a whole; when saving fails half-way it stays
 
 test("a folder with anything but a model in it is never replaced", async (t) => {
   const options = await goldenOptions("bert-regression");
-  const folder = await temporaryFolder(t);
+  const folder = temporaryFolder(t);
   await mkdir(join(folder, "photos"));
   await t.throwsAsync(saveModel(folder, options), {
     instanceOf: OutputError,
     message: /holds photos, which is no part of a model/,
   });
   t.deepEqual(await readdir(folder), ["photos"]);
-  const other = await temporaryFolder(t);
+  const other = temporaryFolder(t);
   await writeFile(join(other, "thesis.txt"), "");
   await t.throwsAsync(saveModel(other, options), { instanceOf: OutputError, message: /holds thesis.txt/ });
 });
 
 test("an output that cannot be written is an OutputError that names it", async (t) => {
-  const folder = await temporaryFolder(t);
+  const folder = temporaryFolder(t);
   await writeFile(join(folder, "file"), "");
   const error = await t.throwsAsync(saveModel(join(folder, "file/best"), await goldenOptions("bert-regression")), {
     instanceOf: OutputError,

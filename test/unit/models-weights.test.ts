@@ -6,9 +6,10 @@ import { readModelConfig, type ModelConfig } from "#src/models/config.js";
 import { readSafetensors, writeSafetensors, type Tensor } from "#src/models/safetensors.js";
 import { loadWeights, readWeights } from "#src/models/weights.js";
 import type { NativeTensor } from "#src/native/types.js";
-import { changedCheckpoint, f32, goldenCheckpoint, temporaryFolder } from "../helpers/checkpoint.js";
+import { changedCheckpoint, f32, goldenCheckpoint } from "../helpers/checkpoint.js";
 import { outsideData } from "../helpers/data-files.js";
 import { encoderParameters } from "../helpers/encoder-parameters.js";
+import { temporaryFolder } from "../helpers/temporary-folder.js";
 
 type Weights = Awaited<ReturnType<typeof readWeights>>;
 
@@ -142,7 +143,7 @@ for (const [dtype, source, patterns] of [
 ] as const) {
   test(`NaN and infinity in ${dtype} weights are refused with the tensor's name and place`, async (t) => {
     for (const [kind, bits] of Object.entries(patterns)) {
-      const folder = await temporaryFolder(t);
+      const folder = temporaryFolder(t);
       const { tensors } = await readSafetensors(join(goldenCheckpoint(source), "model.safetensors"));
       const { data } = tensors.get("bert.pooler.dense.weight")!;
       if (dtype === "F32") new Uint32Array(data.buffer)[7] = bits;
