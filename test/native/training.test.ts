@@ -1,0 +1,192 @@
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import test from "ava";
+import { ConfigError, DivergedError, LockedError } from "#src/errors.js";
+import { lockFolder } from "#src/files/lock.js";
+import type { RunEvent } from "#src/training/events.js";
+import { finetune, train } from "#src/training/finetune.js";
+import { prepare, preparedKey } from "#src/training/prepare.js";
+import type { RunResult } from "#src/training/result.js";
+import { temporaryFolder } from "../helpers/temporary-folder.js";
+import { tinyConfig } from "../helpers/tiny-run.js";
+
+function readLog(folder: string): Record<string, unknown>[] {
+  const lines = readFileSync(join(folder, "log.jsonl"), "utf8").trimEnd().split("\n");
+  return lines.map((line) => JSON.parse(line) as Record<string, unknown>);
+}
+
+test("a run learns the tickets, and its folder holds what the design promises", async (t) => {
+  const config = tinyConfig(temporaryFolder(t), { steps: 120, optimizer: { learningRate: 3e-3 } });
+  const result = await finetune(config).result;
+
+  t.true((result.best?.validation["accuracy"] ?? 0) > result.majority.validation + 0.2);
+  t.false(result.degenerate);
+  t.false(result.diverged);
+  t.is(result.steps, 120);
+  t.deepEqual(result.seeds, { seed: 0, initSeed: 0, orderSeed: 0 });
+  t.is(result.metric, "accuracy");
+  t.true(result.seconds.total >= result.seconds.train + result.seconds.evaluate);
+  t.true(result.peakMemoryBytes > 0);
+  const [low, high] = result.best?.intervals.test ?? [NaN, NaN];
+  const accuracy = result.best?.test["accuracy"] ?? NaN;
+  t.true(low <= accuracy && accuracy <= high && low < high);
+
+  t.deepEqual(JSON.parse(readFileSync(join(config.output, "result.json"), "utf8")), result);
+  t.deepEqual(JSON.parse(readFileSync(join(config.output, "config.json"), "utf8")), config);
+  t.true(existsSync(join(config.output, "best/model.safetensors")));
+  t.false(existsSync(join(config.output, "state.bin")), "a finished run needs no state");
+
+  const log = readLog(config.output);
+  t.is(log.filter(({ type }) => type === "step").length, 120);
+  const evaluations = log.filter(({ type }) => type === "evaluation");
+  t.is(evaluations.length, 10);
+  t.is(evaluations.at(-1)?.["step"], 120);
+  const best = evaluations.find(({ step }) => step === result.best?.step);
+  t.deepEqual(best?.["validation"], result.best?.validation, "the restored best checkpoint scores as it did");
+
+  const predictions = readFileSync(join(config.output, "predictions.jsonl"), "utf8").trimEnd().split("\n");
+  t.is(predictions.length, result.rows.validation + result.rows.test);
+});
+
+test("events come in order to callback and iterator alike", async (t) => {
+  const config = tinyConfig(temporaryFolder(t), { steps: 4 });
+  const heard: RunEvent[] = [];
+  const seen: RunEvent[] = [];
+  const run = finetune(config, { onEvent: (event) => heard.push(event) });
+  for await (const event of run) seen.push(event);
+  t.deepEqual(seen, heard);
+  t.deepEqual(
+    seen.filter(({ type }) => type !== "prepare" && type !== "note" && type !== "state").map(({ type }) => type),
+    ["start", ...Array.from({ length: 4 }, () => ["step", "evaluation"]).flat(), "end"],
+  );
+});
+
+test("the same config gives the same bits, another seed gives others", async (t) => {
+  const folder = temporaryFolder(t);
+  const losses: unknown[] = [];
+  for (const [name, seed] of [
+    ["a", 0],
+    ["b", 0],
+    ["c", 1],
+  ] as const) {
+    const config = tinyConfig(folder, { output: join(folder, name), steps: 6, seed, keep: "none" });
+    await finetune(config).result;
+    losses.push(
+      readLog(config.output)
+        .filter(({ type }) => type === "step")
+        .map(({ loss }) => loss),
+    );
+  }
+  t.deepEqual(losses[0], losses[1]);
+  t.notDeepEqual(losses[0], losses[2]);
+});
+
+test("trials on one Prepared equal runs of their own, bit for bit", async (t) => {
+  const folder = temporaryFolder(t);
+  const trial = (name: string, seed: number) =>
+    tinyConfig(folder, {
+      output: join(folder, name),
+      steps: 6,
+      seed,
+      keep: "none",
+      methods: [{ name: "reinit", layers: 1 }],
+    });
+  const scores = ({ best, last }: RunResult) => ({ best, last });
+
+  const alone = await finetune(trial("alone", 3)).result;
+  await using prepared = await prepare(trial("first", 1));
+  t.is(prepared.key, preparedKey(trial("second", 3)));
+  t.not(prepared.key, preparedKey({ ...trial("second", 3), maxLength: 16 }));
+  await train(prepared, trial("first", 1), join(folder, "first"));
+  const second = await train(prepared, trial("second", 3), join(folder, "second"));
+  t.deepEqual(scores(second), scores(alone));
+});
+
+test("accumulation changes memory, not the result", async (t) => {
+  const folder = temporaryFolder(t);
+  const losses: number[][] = [];
+  for (const accumulation of [1, 3]) {
+    const config = tinyConfig(folder, {
+      output: join(folder, `${accumulation}`),
+      steps: 5,
+      accumulation,
+      keep: "none",
+    });
+    await finetune(config).result;
+    losses.push(
+      readLog(config.output)
+        .filter(({ type }) => type === "step")
+        .map(({ loss }) => loss as number),
+    );
+  }
+  losses[0]?.forEach((loss, step) => t.true(Math.abs(loss - (losses[1]?.[step] ?? NaN)) < 1e-4 * loss, `step ${step}`));
+});
+
+test("the released protocol evaluates eleven times", async (t) => {
+  const config = tinyConfig(temporaryFolder(t), { protocol: "released", keep: "none" });
+  await finetune(config).result;
+  const evaluations = readLog(config.output).filter(({ type }) => type === "evaluation");
+  t.deepEqual(
+    evaluations.map(({ step }) => step),
+    [3, 6, 9, 12, 15, 18, 21, 24, 27, 30, 32],
+  );
+});
+
+test("keep none leaves scores and predictions, and no weights", async (t) => {
+  const config = tinyConfig(temporaryFolder(t), { steps: 2, keep: "none" });
+  await finetune(config).result;
+  t.false(existsSync(join(config.output, "best")));
+  t.true(existsSync(join(config.output, "predictions.jsonl")));
+});
+
+test("evaluateOn full scores all held-out rows once, under both names", async (t) => {
+  const config = tinyConfig(temporaryFolder(t), { steps: 2, evaluateOn: "full", keep: "none" });
+  const { best, rows } = await finetune(config).result;
+  t.is(rows.validation, rows.test);
+  t.deepEqual(best?.validation, best?.test);
+});
+
+test("a run that diverges ends with its first bad step, its record and DivergedError", async (t) => {
+  const config = tinyConfig(temporaryFolder(t), {
+    steps: 8,
+    optimizer: { learningRate: 1e30, warmup: 0, maxGradNorm: 0 },
+  });
+  const error = await t.throwsAsync(finetune(config).result, { instanceOf: DivergedError });
+  const result = JSON.parse(readFileSync(join(config.output, "result.json"), "utf8")) as RunResult;
+  t.true(result.diverged);
+  t.is(result.divergedAt, error?.step);
+  t.is(result.last, null);
+  t.deepEqual(readLog(config.output).at(-1)?.["type"], "diverged");
+
+  await using prepared = await prepare(config);
+  const trial = await train(prepared, config, join(config.output, "../trial"));
+  t.true(trial.diverged, "in a study a diverged trial is a result, not an error");
+});
+
+test("a folder that belongs to another config is refused by the key that differs", async (t) => {
+  const config = tinyConfig(temporaryFolder(t), { steps: 2, keep: "none" });
+  await finetune(config).result;
+  const other = { ...config, optimizer: { ...config.optimizer, learningRate: 5e-5 } };
+  await t.throwsAsync(finetune(other).result, {
+    instanceOf: ConfigError,
+    message: /optimizer\.learningRate is 0\.001 there and 0\.00005 here/,
+  });
+});
+
+test("two runs on one folder: the second is refused", async (t) => {
+  const config = tinyConfig(temporaryFolder(t), { steps: 2 });
+  await using _lock = await lockFolder(config.output);
+  await t.throwsAsync(finetune(config).result, { instanceOf: LockedError });
+});
+
+test("a finished run with resume is returned as it stands", async (t) => {
+  const config = tinyConfig(temporaryFolder(t), { steps: 2, keep: "none" });
+  const first = await finetune(config).result;
+  const again = await finetune({ ...config, resume: true }).result;
+  t.deepEqual(again, first);
+});
+
+test("a maxLength beyond the model's positions is refused before any work", async (t) => {
+  const config = tinyConfig(temporaryFolder(t), { maxLength: 65 });
+  await t.throwsAsync(finetune(config).result, { instanceOf: ConfigError, message: /64 positions/ });
+});
