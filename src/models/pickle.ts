@@ -24,8 +24,9 @@ interface StateDict {
  *
  * @throws CheckpointError when the file is damaged or holds anything but named tensors.
  */
-export async function openPickle(path: string): Promise<TensorFile> {
-  const file = await openRandomAccess(path);
+export async function openPickle(source: string | RandomAccessFile): Promise<TensorFile> {
+  const file = typeof source === "string" ? await openRandomAccess(source) : source;
+  const { path } = file;
   try {
     const { root, locate } = await readStateDict(file);
     const views = checkViews(path, root, locate);

@@ -45,8 +45,9 @@ interface PlacedEntry extends TensorEntry {
  *
  * @throws CheckpointError with one sentence for each of these.
  */
-export async function openSafetensors(path: string): Promise<SafetensorsFile> {
-  const file = await openRandomAccess(path);
+export async function openSafetensors(source: string | RandomAccessFile): Promise<SafetensorsFile> {
+  const file = typeof source === "string" ? await openRandomAccess(source) : source;
+  const { path } = file;
   try {
     const { tensors, metadata } = await readHeader(file);
     return {

@@ -88,7 +88,7 @@ export async function openRandomAccess(path: string): Promise<RandomAccessFile> 
 async function readExactly(handle: FileHandle, path: string, position: number, length: number): Promise<Uint8Array> {
   // Not from Node's pool: a slice of that would neither be aligned nor free its memory by itself. And not as a Buffer,
   // whose slice() is no copy.
-  const bytes = new Uint8Array(Buffer.allocUnsafeSlow(length).buffer);
+  const bytes = allocate(path, length);
   let done = 0;
   while (done < length) {
     let bytesRead: number;
@@ -102,6 +102,17 @@ async function readExactly(handle: FileHandle, path: string, position: number, l
     done += bytesRead;
   }
   return bytes;
+}
+
+/** Node 20 has no buffers above 4 GiB; a single weight never comes near. */
+function allocate(path: string, length: number): Uint8Array {
+  try {
+    return new Uint8Array(Buffer.allocUnsafeSlow(length).buffer);
+  } catch (error) {
+    throw new CheckpointError(`${path} holds ${length} bytes in one piece, too many to read at once.`, {
+      cause: error,
+    });
+  }
 }
 
 /** A repository cloned without Git LFS holds, in place of each large file, three lines of text that name it. */

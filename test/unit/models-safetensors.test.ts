@@ -97,6 +97,7 @@ test("data beyond 4 GiB is read by its position, without reading what lies befor
   await file.close();
   await using large = await openSafetensors(path);
   t.is(large.tensors.get("gap")?.byteLength, gap);
+  await t.throwsAsync(large.read("gap"), { instanceOf: CheckpointError, message: /too many to read at once/ });
   t.is(new Float32Array((await large.read("last")).buffer)[0], 42);
 });
 
