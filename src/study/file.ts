@@ -14,6 +14,8 @@ export interface Study {
   name: string;
   title: string;
   description: string | null;
+  /** What to tell the reader at the end. */
+  next: string | null;
   cells: Cell[];
 }
 
@@ -104,7 +106,8 @@ export function parseStudy(
     file.stages.map(({ name }) => ({ name })),
     `${source}: stages`,
   );
-  return { name: file.name, title: file.title ?? file.name, description: file.description ?? null, cells };
+  const { name, title = name, description = null, next = null } = file;
+  return { name, title, description, next, cells };
 }
 
 function refuseTwins(entries: readonly { name: string }[], where: string): void {

@@ -1,6 +1,6 @@
 import { createHash, type Hash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { readdir } from "node:fs/promises";
+import { readdir, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import type { ResolvedConfig } from "../config/schema.js";
 import { loadTask } from "../data/load-task.js";
@@ -21,6 +21,12 @@ const hashLength = 16;
 export class Fingerprints {
   readonly #data = new Map<string, Promise<string>>();
   readonly #weights = new Map<string, Promise<string>>();
+  #largestModelBytes = 0;
+
+  /** Size of the largest model's files among those hashed so far. */
+  get largestModelBytes(): number {
+    return this.#largestModelBytes;
+  }
 
   /** Reads the data on the way, so that a study with wrong columns fails before its first trial. */
   async of(config: ResolvedConfig): Promise<Fingerprint> {
@@ -34,7 +40,13 @@ export class Fingerprints {
       }),
       weights: await once(this.#weights, JSON.stringify([model, revision, init]), async () => {
         const { folder } = await resolveModel(model, { ...(revision !== undefined && { revision }) });
-        return hashFiles(await modelFiles(folder, init));
+        const files = await modelFiles(folder, init);
+        const sizes = await Promise.all(files.map(async (path) => (await stat(path)).size));
+        this.#largestModelBytes = Math.max(
+          this.#largestModelBytes,
+          sizes.reduce((total, size) => total + size, 0),
+        );
+        return hashFiles(files);
       }),
     };
   }

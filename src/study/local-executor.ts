@@ -2,6 +2,7 @@ import { fork, type ChildProcess } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { setTimeout as sleep } from "node:timers/promises";
 import { AbortedError, SteadytuneError } from "../errors.js";
+import { preparedKey } from "../training/prepare.js";
 import type { Executor, ExecutorOptions } from "./executor.js";
 import { fromPlain, type Answer, type Order } from "./message.js";
 import type { Trial } from "./plan.js";
@@ -50,8 +51,10 @@ async function lane(number: number, queue: Trial[], options: ExecutorOptions): P
   const { folder, signal, onEvent } = options;
   let worker: WorkerProcess | null = null;
   try {
-    for (let trial = queue.shift(); trial !== undefined && !signal?.aborted; trial = queue.shift()) {
+    let loaded: string | null = null;
+    for (let trial = take(queue, loaded); trial !== null && !signal?.aborted; trial = take(queue, loaded)) {
       const current = trial;
+      loaded = preparedKey(trial.config);
       onEvent({ type: "trial-start", worker: number, trial });
       for (let attempt = 1; ; attempt++) {
         worker ??= new WorkerProcess();
@@ -83,6 +86,12 @@ async function lane(number: number, queue: Trial[], options: ExecutorOptions): P
   } finally {
     await worker?.end();
   }
+}
+
+/** The next trial, of those that need what the worker has loaded if there are any. */
+function take(queue: Trial[], loaded: string | null): Trial | null {
+  const same = queue.findIndex(({ config }) => preparedKey(config) === loaded);
+  return queue.splice(Math.max(same, 0), 1)[0] ?? null;
 }
 
 type End = Extract<Answer, { type: "done" }> | { type: "failed" | "died"; error: SteadytuneError };

@@ -8,6 +8,7 @@ import type { Study } from "./file.js";
 import { Fingerprints, trialId, type Fingerprint } from "./fingerprint.js";
 import { studyPaths } from "./folder.js";
 import { seedLabel } from "./seeds.js";
+import { shareMachine } from "./workers.js";
 
 /** One run of one cell: a line of the manifest. */
 export interface Trial {
@@ -23,12 +24,18 @@ export interface Trial {
 
 /**
  * Every trial of a study, in the order in which they run: seeds in the outer loop, so that all cells of a stage fill
- * up together and a study that is stopped half-way can already be compared. Data and weights are read and hashed.
+ * up together and a study that is stopped half-way can already be compared. Data and weights are read and hashed. Where
+ * the config leaves the threads open they are fixed here, since bits depend on them.
  *
  * @param folder the study's folder
+ * @param workers how many trials run side by side; as many as cores and memory allow when not given
  * @throws ConfigError, DataError, CheckpointError or HubError, as the cause is
  */
-export async function planTrials(study: Study, folder: string): Promise<Trial[]> {
+export async function planTrials(
+  study: Study,
+  folder: string,
+  workers?: number,
+): Promise<{ trials: Trial[]; workers: number }> {
   const fingerprints = new Fingerprints();
   const trials: Trial[] = [];
   for (const stage of new Set(study.cells.map((cell) => cell.stage))) {
@@ -55,7 +62,9 @@ export async function planTrials(study: Study, folder: string): Promise<Trial[]>
       }
     }
   }
-  return trials;
+  const share = shareMachine(trials.length, fingerprints.largestModelBytes, workers);
+  for (const { config } of trials) if (config.threads === 0) config.threads = share.threads;
+  return { trials, workers: share.workers };
 }
 
 /** The same config with absolute names of files: trials run in other processes, whatever their working directory. */

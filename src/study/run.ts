@@ -13,12 +13,13 @@ import { failureFile, isFinished } from "./trial.js";
 
 export type StudyEvent =
   /** What there is to do; `finished` trials of an earlier call are not run again. */
-  { type: "planned"; trials: readonly Trial[]; finished: number } | TrialEvent;
+  { type: "planned"; trials: readonly Trial[]; finished: readonly Trial[] } | TrialEvent;
 
 export interface StudyOptions {
   /** The study's folder. */
   output: string;
-  executor?: Executor | undefined;
+  /** Trials side by side; as many as cores and memory allow when not given. */
+  workers?: number | undefined;
   /** Let trials whose config, data or model changed leave the study, instead of refusing to mix them. */
   replan?: boolean | undefined;
   signal?: AbortSignal | undefined;
@@ -38,17 +39,18 @@ export interface StudyEnd {
  * @throws ConfigError, DataError or CheckpointError before the first trial; AbortedError when stopped.
  */
 export async function runStudy(study: Study, options: StudyOptions): Promise<StudyEnd> {
-  const { output: folder, executor = localExecutor({ workers: 1 }), signal, onEvent = () => {} } = options;
-  const manifest = await planStudy(study, folder, { replan: options.replan ?? false });
+  const { output: folder, signal, onEvent = () => {} } = options;
+  const { manifest, workers } = await planStudy(study, folder, options);
 
   // Two cells can be one and the same run: then it is trained once.
   const different = [...new Map(manifest.trials.map((trial) => [trial.id, trial])).values()];
   const pending = different.filter((trial) => !isFinished(folder, trial));
-  onEvent({ type: "planned", trials: different, finished: different.length - pending.length });
+  onEvent({ type: "planned", trials: different, finished: different.filter((trial) => !pending.includes(trial)) });
 
   const failed: StudyEnd["failed"] = [];
   const recorded: Promise<void>[] = [];
-  await executor(pending, {
+  const execute: Executor = localExecutor({ workers });
+  await execute(pending, {
     folder,
     signal,
     onEvent(event) {
@@ -67,19 +69,19 @@ export async function runStudy(study: Study, options: StudyOptions): Promise<Stu
 export async function planStudy(
   study: Study,
   folder: string,
-  { replan = false }: { replan?: boolean } = {},
-): Promise<Manifest> {
-  const wanted = await planTrials(study, folder);
+  { replan = false, workers }: Pick<StudyOptions, "replan" | "workers"> = {},
+): Promise<{ manifest: Manifest; workers: number }> {
+  const planned = await planTrials(study, folder, workers);
   await makeFolder(folder);
   await using _lock = await lockFile(join(folder, ".plan.lock"), folder);
   const before = replan ? null : await readManifest(folder);
   const { name, title, description } = study;
   const manifest: Manifest = {
     study: { format: 1, name, title, description },
-    trials: mergeTrials(before?.trials ?? [], wanted, folder),
+    trials: mergeTrials(before?.trials ?? [], planned.trials, folder),
   };
   if (JSON.stringify(before) !== JSON.stringify(manifest)) await writeManifest(folder, manifest);
-  return manifest;
+  return { manifest, workers: planned.workers };
 }
 
 /** Why a trial failed stands beside what there is of it, for `status` and for people. */

@@ -60,6 +60,7 @@ export const studySchema = {
     name: { ...name, description: "Short name; the study's folder is runs/<name> when --output is not given." },
     title: { ...name, description: "Heading of the report." },
     description: { ...name, description: "What the study asks; a paragraph under the heading of the report." },
+    next: { ...name, description: "What to do after it; printed at the end." },
     base: { type: "object", description: "Config keys that all runs share." },
     stages: { type: "array", items: stageSchema, minItems: 1, description: "Run one after the other." },
   },

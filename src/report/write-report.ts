@@ -1,0 +1,65 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { ConfigError } from "../errors.js";
+import { makeFolder, writeFileAtomic } from "../files/atomic.js";
+import { studyPaths } from "../study/folder.js";
+import { tableCsv, trialsCsv } from "./csv.js";
+import { figuresOf } from "./figures.js";
+import { htmlPage } from "./html.js";
+import { readRuns } from "./read-runs.js";
+import { readStudy } from "./read-study.js";
+import { testScore, type ReportData } from "./report-data.js";
+import { summarize, type CellSummary } from "./summary.js";
+
+export interface Report {
+  /** The page. */
+  path: string;
+  summaries: CellSummary[];
+}
+
+/**
+ * Reads a study, or folders of single runs, and writes `report.html`, `table.csv` (cells), `trials.csv` (runs),
+ * `study.json` (both) and `figures/*.svg`.
+ *
+ * @param folders one study, or any number of folders of finished runs
+ * @param output where the report goes
+ * @throws ConfigError when a folder is neither; OutputError when the report cannot be written
+ */
+export async function writeReport(folders: readonly string[], output: string): Promise<Report> {
+  const data = await readFolders(folders);
+  const summaries = summarize(data);
+  const figures = figuresOf(data);
+  await makeFolder(join(output, "figures"));
+  for (const { name, svg } of figures) await writeFileAtomic(join(output, "figures", `${name}.svg`), `${svg}\n`);
+  await writeFileAtomic(join(output, "table.csv"), tableCsv(summaries));
+  await writeFileAtomic(join(output, "trials.csv"), trialsCsv(data));
+  await writeFileAtomic(join(output, "study.json"), `${JSON.stringify(json(data, summaries), null, 2)}\n`);
+  const path = join(output, "report.html");
+  await writeFileAtomic(path, htmlPage(data, summaries, figures));
+  return { path, summaries };
+}
+
+async function readFolders(folders: readonly string[]): Promise<ReportData> {
+  const [first] = folders;
+  if (first === undefined) throw new ConfigError("no folder is given to report on");
+  const study = folders.find((folder) => existsSync(studyPaths(folder).manifest));
+  if (study === undefined) return readRuns(folders);
+  if (folders.length > 1) {
+    throw new ConfigError(`${study} is a study, which is reported on alone`, {
+      hint: "give one study, or single runs",
+    });
+  }
+  return readStudy(study);
+}
+
+/** The report for programs. */
+function json({ title, description, cells }: ReportData, summaries: readonly CellSummary[]): object {
+  return {
+    title,
+    description,
+    cells: summaries.map((summary, i) => ({
+      ...summary,
+      trials: cells[i]?.runs.map((run) => ({ id: run.id, seed: run.seed, test: testScore(run), result: run.result })),
+    })),
+  };
+}
