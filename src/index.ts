@@ -1,0 +1,48 @@
+/** steadytune: fine-tune BERT-class encoders on few examples, stably and reproducibly. See docs/api.md. */
+
+export { finetune, train, type TrainOptions } from "./training/finetune.js";
+export { prepare, preparedKey, type Prepared, type PrepareOptions } from "./training/prepare.js";
+export type { FinetuneRun } from "./training/run-stream.js";
+export type { RunEvent } from "./training/events.js";
+export type { CheckpointScores, RunResult, Scores, Versions } from "./training/result.js";
+
+export {
+  loadModel,
+  type EvaluateOptions,
+  type Evaluation,
+  type LoadModelOptions,
+  type Model,
+  type PredictOptions,
+  type TextInput,
+} from "./training/model.js";
+export type { ClassPrediction, Prediction, ScorePrediction } from "./training/predictions.js";
+
+export { verify, type VerifyOptions } from "./verify/verify.js";
+export type { Check, Skipped, VerifyReport } from "./verify/report.js";
+
+export { resolveConfig } from "./config/resolve.js";
+export type { MethodConfig, ResolvedConfig, RunConfig } from "./config/schema.js";
+
+export { change, composePlan, type Method, type PlanChanges } from "./methods/plan.js";
+export { freeze } from "./methods/freeze.js";
+export { llrd } from "./methods/llrd.js";
+export { pretrainedWeightDecay } from "./methods/pretrained-weight-decay.js";
+export { reinit } from "./methods/reinit.js";
+export { weightDecay } from "./methods/weight-decay.js";
+export type { ParameterInfo, ParameterPlan, ParameterRole, Reset } from "./native/types.js";
+
+export {
+  AbortedError,
+  CheckpointError,
+  ConfigError,
+  DataError,
+  DivergedError,
+  HubError,
+  LockedError,
+  NativeError,
+  OutputError,
+  StateError,
+  SteadytuneError,
+  TokenizerError,
+  type ErrorCode,
+} from "./errors.js";
