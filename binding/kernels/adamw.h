@@ -33,8 +33,8 @@ struct AdamwCoefficients {
 /// One element (Value = float) or one vector of them. `target` is zero or the start value; `square_root` is the one of
 /// the device.
 ///
-/// Decay and update are summed before they are taken from the value: 1 - lr * lambda is no longer 1 in float32 only from
-/// lr * lambda = 6e-8 on, and rounds badly far above that, while the sum keeps it.
+/// Decay and update are summed before they are taken from the value: 1 - lr * lambda is no longer 1 in float32 only
+/// from lr * lambda = 6e-8 on, and rounds badly far above that, while the sum keeps it.
 template <typename Value, typename SquareRoot>
 STEADYTUNE_HOST_DEVICE void adamw_element(const AdamwCoefficients& c, Value& value, const Value& gradient,
                                           Value& moment1, Value& moment2, const Value& target,

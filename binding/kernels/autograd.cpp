@@ -56,9 +56,8 @@ class Dropout : public torch::autograd::Function<Dropout> {
   static variable_list backward(AutogradContext* context, variable_list grad_outputs) {
     const variable_list saved = context->get_saved_variables();
     auto& data = context->saved_data;
-    const at::Tensor grad_x =
-        dropout(grad_outputs[0], saved[0], saved[1], data["p"].toDouble(), data["seed"].toInt(), data["layer"].toInt(),
-                data["site"].toInt(), data["step"].toInt());
+    const at::Tensor grad_x = dropout(grad_outputs[0], saved[0], saved[1], data["p"].toDouble(), data["seed"].toInt(),
+                                      data["layer"].toInt(), data["site"].toInt(), data["step"].toInt());
     return {grad_x, {}, {}, {}, {}, {}, {}, {}};
   }
 };
@@ -101,8 +100,7 @@ at::Tensor dropout_autograd(const at::Tensor& x, const at::Tensor& rows, const a
 std::tuple<at::Tensor, at::Tensor> packed_attention_autograd(const at::Tensor& qkv, const at::Tensor& row_offsets,
                                                              const at::Tensor& row_numbers, int64_t heads, double p,
                                                              int64_t seed, int64_t layer, int64_t step) {
-  const variable_list results =
-      PackedAttention::apply(qkv, row_offsets, row_numbers, heads, p, seed, layer, step);
+  const variable_list results = PackedAttention::apply(qkv, row_offsets, row_numbers, heads, p, seed, layer, step);
   return {results[0], results[1]};
 }
 

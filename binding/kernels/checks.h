@@ -103,8 +103,8 @@ inline void check_bounds(const char* op, const at::Tensor& bounds, int64_t eleme
   for (int64_t segment = 0; segment < bounds.size(0); ++segment) {
     const int64_t begin = data[2 * segment];
     const int64_t end = data[2 * segment + 1];
-    TORCH_CHECK(0 <= begin && begin <= end && end <= elements, "steadytune::", op, ": segment ", segment, " is ",
-                begin, " .. ", end, ", outside the buffer of ", elements, " elements.");
+    TORCH_CHECK(0 <= begin && begin <= end && end <= elements, "steadytune::", op, ": segment ", segment, " is ", begin,
+                " .. ", end, ", outside the buffer of ", elements, " elements.");
   }
 }
 

@@ -18,8 +18,8 @@ struct DropoutDraw {
 /// Columns that share one Philox block.
 inline constexpr int dropout_block_columns = 8;
 
-/// Counter of a token-wise mask [token, column]; `row` is the row's number in the data set, `position` the token's place
-/// in its row, `block` = column / 8.
+/// Counter of a token-wise mask [token, column]; `row` is the row's number in the data set, `position` the token's
+/// place in its row, `block` = column / 8.
 STEADYTUNE_HOST_DEVICE PhiloxBlock dropout_counter(uint32_t step, uint32_t row, uint32_t position, uint32_t block) {
   return {{step, row, position, block}};
 }

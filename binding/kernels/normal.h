@@ -22,8 +22,7 @@ STEADYTUNE_HOST_DEVICE NormalPair box_muller(uint32_t first, uint32_t second) {
 
 /// Four normal numbers for elements 4 * block .. 4 * block + 3 of a tensor.
 STEADYTUNE_HOST_DEVICE void normal_block(PhiloxKey key, uint64_t block, double (&normals)[4]) {
-  const PhiloxBlock bits =
-      philox4x32({{static_cast<uint32_t>(block), static_cast<uint32_t>(block >> 32), 0, 0}}, key);
+  const PhiloxBlock bits = philox4x32({{static_cast<uint32_t>(block), static_cast<uint32_t>(block >> 32), 0, 0}}, key);
   const NormalPair low = box_muller(bits.word[0], bits.word[1]);
   const NormalPair high = box_muller(bits.word[2], bits.word[3]);
   normals[0] = low.first;

@@ -6,11 +6,10 @@
 ///
 /// Shapes: N tokens, C columns, T tokens of a packed batch, B rows, h hidden size, S segments of the arena.
 TORCH_LIBRARY(steadytune, m) {
-  // Inverted dropout on x [N, C], float32 or bfloat16. `rows` [N] and `positions` [N], int32: the data set's row of each
-  // token and the token's place in it. With p = 0 the answer is x itself. The backward is the same operator on the
+  // Inverted dropout on x [N, C], float32 or bfloat16. `rows` [N] and `positions` [N], int32: the data set's row of
+  // each token and the token's place in it. With p = 0 the answer is x itself. The backward is the same operator on the
   // gradient.
-  m.def(
-      "dropout(Tensor x, Tensor rows, Tensor positions, float p, int seed, int layer, int site, int step) -> Tensor");
+  m.def("dropout(Tensor x, Tensor rows, Tensor positions, float p, int seed, int layer, int site, int step) -> Tensor");
 
   // softmax(Q K^T / sqrt(d)) V for every row and head by itself, with dropout on the probabilities.
   // `qkv` [T, 3h], float32 or bfloat16: query, key, value of a token side by side, each [heads, d]. `row_offsets` int32
@@ -25,8 +24,8 @@ TORCH_LIBRARY(steadytune, m) {
 
   // One AdamW step over the arena's flat float32 buffers, in place. `bounds` int64 [S, 2]: begin and end of each
   // segment; elements outside all segments do not change. `settings` float32 [S, 2]: lr_scale, weight_decay. `flags`
-  // int32 [S]: bits of SegmentFlag (adamw.h). `squared_norm` float64 []: of all gradients, from the operator below; when
-  // it is not finite nothing changes. `step` counts from 1. Without bias correction this is BertAdam.
+  // int32 [S]: bits of SegmentFlag (adamw.h). `squared_norm` float64 []: of all gradients, from the operator below;
+  // when it is not finite nothing changes. `step` counts from 1. Without bias correction this is BertAdam.
   // `max_grad_norm` = 0 turns clipping off.
   m.def(
       "adamw_(Tensor(a!) values, Tensor gradients, Tensor(b!) moment1, Tensor(c!) moment2, Tensor? start, "

@@ -1,8 +1,9 @@
+#include "kernels/adamw.h"
+
 #include <limits>
 
-#include "expect.h"
 #include "core/operators.h"
-#include "kernels/adamw.h"
+#include "expect.h"
 #include "reference.h"
 #include "safetensors.h"
 
@@ -275,10 +276,10 @@ TEST("squared_norm neither overflows nor loses small gradients") {
   const Table segments = table({{.begin = 0, .end = 1001}});
   const at::Tensor huge = at::full({1001}, 1e30f);
   EXPECT_AT_MOST(std::abs(operators::squared_norm(huge, segments.bounds, segments.flags).item<double>() / 1.001e63 - 1),
-                1e-6);
+                 1e-6);
   const at::Tensor tiny = at::full({1001}, 1e-30f);
-  EXPECT_AT_MOST(std::abs(operators::squared_norm(tiny, segments.bounds, segments.flags).item<double>() / 1.001e-57 - 1),
-                1e-6);
+  EXPECT_AT_MOST(
+      std::abs(operators::squared_norm(tiny, segments.bounds, segments.flags).item<double>() / 1.001e-57 - 1), 1e-6);
 }
 
 TEST("segment_squared_distance gives one sum per segment, zero for an empty one") {
@@ -304,10 +305,10 @@ TEST("bad arguments of the arena's operators are refused by name") {
   EXPECT_THROWS(step(state, gradients, {{.begin = 5, .end = 4}}, {}, 1), "segment 0 is 5 .. 4");
   EXPECT_THROWS(step(state, gradients, {{.begin = 0, .end = 8}}, {}, 0), "step = 0");
   EXPECT_THROWS(step(state, gradients, {{.begin = 0, .end = 8}}, {.beta2 = 1.0}, 1), "betas");
-  EXPECT_THROWS(step(state, gradients,
-                    {{.begin = 0, .end = 8, .weight_decay = 0.1f, .flags = steadytune::segment_decay_towards_start}},
-                    {}, 1),
-               "no start values were given");
+  EXPECT_THROWS(
+      step(state, gradients,
+           {{.begin = 0, .end = 8, .weight_decay = 0.1f, .flags = steadytune::segment_decay_towards_start}}, {}, 1),
+      "no start values were given");
   EXPECT_THROWS(step(state, gradients.to(at::kDouble), {{.begin = 0, .end = 8}}, {}, 1), "gradients must be Float");
   const Table segments = table({{.begin = 0, .end = 8}});
   EXPECT_THROWS(operators::squared_norm(gradients, segments.bounds, ints({0, 0})), "1 segments have 2 flags");

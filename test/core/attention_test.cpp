@@ -3,8 +3,8 @@
 
 #include <limits>
 
-#include "expect.h"
 #include "core/operators.h"
+#include "expect.h"
 #include "reference.h"
 
 using reference::Dropout;
@@ -210,8 +210,8 @@ TEST("a row's attention does not depend on its place in the batch or on the othe
       order_numbers.push_back(numbers[row]);
     }
     at::Tensor leaf = at::cat(inputs).requires_grad_(true);
-    const auto [output, logsumexp] = operators::packed_attention(
-        leaf, ints(reference::offsets(order_lengths)), ints(order_numbers), 2, 0.2, 1, 2, 3);
+    const auto [output, logsumexp] = operators::packed_attention(leaf, ints(reference::offsets(order_lengths)),
+                                                                 ints(order_numbers), 2, 0.2, 1, 2, 3);
     output.backward(at::cat(grads));
     return std::pair{output.detach(), leaf.grad()};
   };

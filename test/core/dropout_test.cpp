@@ -1,5 +1,5 @@
-#include "expect.h"
 #include "core/operators.h"
+#include "expect.h"
 #include "reference.h"
 
 using reference::Dropout;
@@ -16,7 +16,8 @@ at::Tensor apply(const at::Tensor& x, const at::Tensor& rows, const at::Tensor& 
 }
 
 /// Three rows of 3, 1 and 5 tokens of the data set, back to back.
-const std::vector<int32_t> token_rows{70000, 70000, 70000, 2, 2000000000, 2000000000, 2000000000, 2000000000, 2000000000};
+const std::vector<int32_t> token_rows{70000,      70000,      70000,      2,         2000000000,
+                                      2000000000, 2000000000, 2000000000, 2000000000};
 const std::vector<int32_t> token_positions{0, 1, 2, 0, 0, 1, 2, 3, 4};
 
 }  // namespace
@@ -77,7 +78,8 @@ TEST("masks follow the row, not its place in the batch or the part of an accumul
   const Dropout dropout{.p = 0.3, .seed = 7, .layer = 4, .step = 9};
   const at::Tensor whole = apply(x, rows, positions, dropout);
   const at::Tensor order = at::tensor({4, 5, 6, 7, 8, 3, 0, 1, 2}, at::kLong);
-  EXPECT(at::equal(apply(x.index({order}), rows.index({order}), positions.index({order}), dropout), whole.index({order})));
+  EXPECT(
+      at::equal(apply(x.index({order}), rows.index({order}), positions.index({order}), dropout), whole.index({order})));
   const at::Tensor first = apply(x.slice(0, 0, 3), rows.slice(0, 0, 3), positions.slice(0, 0, 3), dropout);
   const at::Tensor second = apply(x.slice(0, 3, 9), rows.slice(0, 3, 9), positions.slice(0, 3, 9), dropout);
   EXPECT(at::equal(at::cat({first, second}), whole));

@@ -62,42 +62,42 @@ inline int run_all() {
 #define EXPECT_JOIN_(a, b) a##b
 #define EXPECT_JOIN(a, b) EXPECT_JOIN_(a, b)
 
-#define TEST(promise)                                                                                     \
-  static void EXPECT_JOIN(test_body_, __LINE__)();                                                         \
-  static const expect::Registration EXPECT_JOIN(test_registration_, __LINE__)(promise,                      \
-                                                                            EXPECT_JOIN(test_body_, __LINE__)); \
+#define TEST(promise)                                                                                             \
+  static void EXPECT_JOIN(test_body_, __LINE__)();                                                                \
+  static const expect::Registration EXPECT_JOIN(test_registration_, __LINE__)(promise,                            \
+                                                                              EXPECT_JOIN(test_body_, __LINE__)); \
   static void EXPECT_JOIN(test_body_, __LINE__)()
 
-#define EXPECT(condition, ...)                                                           \
-  do {                                                                                  \
+#define EXPECT(condition, ...)                                                                                   \
+  do {                                                                                                           \
     if (!(condition)) expect::fail(__FILE__, __LINE__, #condition " does not hold " __VA_OPT__(, ) __VA_ARGS__); \
   } while (false)
 
-#define EXPECT_EQUAL(actual, expected)                                                                    \
-  do {                                                                                                   \
-    const auto actual_value = (actual);                                                                  \
-    const auto expected_value = (expected);                                                              \
-    if (!(actual_value == expected_value))                                                               \
-      expect::fail(__FILE__, __LINE__, #actual " is ", actual_value, ", expected ", expected_value);      \
+#define EXPECT_EQUAL(actual, expected)                                                               \
+  do {                                                                                               \
+    const auto actual_value = (actual);                                                              \
+    const auto expected_value = (expected);                                                          \
+    if (!(actual_value == expected_value))                                                           \
+      expect::fail(__FILE__, __LINE__, #actual " is ", actual_value, ", expected ", expected_value); \
   } while (false)
 
 /// `actual` is at most `limit`; false for NaN.
-#define EXPECT_AT_MOST(actual, limit)                                                                \
-  do {                                                                                              \
-    const auto actual_value = (actual);                                                             \
-    if (!(actual_value <= (limit)))                                                                 \
-      expect::fail(__FILE__, __LINE__, #actual " is ", actual_value, ", more than ", limit);         \
+#define EXPECT_AT_MOST(actual, limit)                                                        \
+  do {                                                                                       \
+    const auto actual_value = (actual);                                                      \
+    if (!(actual_value <= (limit)))                                                          \
+      expect::fail(__FILE__, __LINE__, #actual " is ", actual_value, ", more than ", limit); \
   } while (false)
 
 /// The expression throws, and the message contains `words`.
-#define EXPECT_THROWS(expression, words)                                                                       \
-  do {                                                                                                        \
-    std::string message;                                                                                      \
-    try {                                                                                                     \
-      static_cast<void>(expression);                                                                          \
-    } catch (const std::exception& error) {                                                                   \
-      message = error.what();                                                                                 \
-    }                                                                                                         \
-    if (message.find(words) == std::string::npos)                                                             \
-      expect::fail(__FILE__, __LINE__, #expression " did not throw '", words, "' but '", message, "'");        \
+#define EXPECT_THROWS(expression, words)                                                                \
+  do {                                                                                                  \
+    std::string message;                                                                                \
+    try {                                                                                               \
+      static_cast<void>(expression);                                                                    \
+    } catch (const std::exception& error) {                                                             \
+      message = error.what();                                                                           \
+    }                                                                                                   \
+    if (message.find(words) == std::string::npos)                                                       \
+      expect::fail(__FILE__, __LINE__, #expression " did not throw '", words, "' but '", message, "'"); \
   } while (false)

@@ -1,6 +1,7 @@
-#include "expect.h"
-#include "core/operators.h"
 #include "kernels/normal.h"
+
+#include "core/operators.h"
+#include "expect.h"
 #include "reference.h"
 
 namespace operators = steadytune::operators;
@@ -60,8 +61,8 @@ TEST("the elements are those of the scalar functor") {
 
 TEST("seed, stream, layer and site each give other numbers") {
   const at::Tensor base = normal(64, 1.0, 1, 1, 1, 1);
-  for (const at::Tensor& other : {normal(64, 1.0, 2, 1, 1, 1), normal(64, 1.0, 1, 2, 1, 1),
-                                  normal(64, 1.0, 1, 1, 2, 1), normal(64, 1.0, 1, 1, 1, 2)}) {
+  for (const at::Tensor& other : {normal(64, 1.0, 2, 1, 1, 1), normal(64, 1.0, 1, 2, 1, 1), normal(64, 1.0, 1, 1, 2, 1),
+                                  normal(64, 1.0, 1, 1, 1, 2)}) {
     EXPECT_EQUAL(other.eq(base).sum().item<int64_t>(), 0);
   }
 }

@@ -60,10 +60,10 @@ inline at::Tensor attention_mask(const Dropout& dropout, int32_t row, int64_t he
   for (int64_t head = 0; head < heads; ++head) {
     for (int64_t query = 0; query < length; ++query) {
       for (int64_t key = 0; key < length; ++key) {
-        const auto bits = steadytune::philox4x32({{how.step, static_cast<uint32_t>(row),
-                                                   static_cast<uint32_t>(head * 65536 + query),
-                                                   static_cast<uint32_t>(key / 8)}},
-                                                 how.key);
+        const auto bits =
+            steadytune::philox4x32({{how.step, static_cast<uint32_t>(row), static_cast<uint32_t>(head * 65536 + query),
+                                     static_cast<uint32_t>(key / 8)}},
+                                   how.key);
         const uint32_t word = bits.word[(key % 8) / 2];
         const uint32_t lane = key % 2 == 0 ? word & 0xFFFF : word >> 16;
         factor[head][query][key] = lane >= how.threshold ? how.scale : 0.0;
@@ -82,8 +82,10 @@ inline at::Tensor attention(const at::Tensor& qkv, const std::vector<int32_t>& l
   int64_t begin = 0;
   for (size_t row = 0; row < lengths.size(); ++row) {
     const int64_t length = lengths[row];
-    const at::Tensor split = qkv.slice(0, begin, begin + length).view({length, 3, heads, head_size}).permute({1, 2, 0, 3});
-    const at::Tensor scores = at::matmul(split[0], split[1].transpose(1, 2)) / std::sqrt(static_cast<double>(head_size));
+    const at::Tensor split =
+        qkv.slice(0, begin, begin + length).view({length, 3, heads, head_size}).permute({1, 2, 0, 3});
+    const at::Tensor scores =
+        at::matmul(split[0], split[1].transpose(1, 2)) / std::sqrt(static_cast<double>(head_size));
     at::Tensor weights = at::softmax(scores, -1);
     if (dropout.p > 0.0) {
       weights = weights * attention_mask(dropout, row_numbers[row], heads, length);

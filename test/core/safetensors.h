@@ -22,7 +22,8 @@ inline at::Tensor read_fixture(const std::string& path, const std::string& name)
   }
   std::memcpy(&header_size, bytes.data(), sizeof header_size);
   const std::string header = bytes.substr(sizeof header_size, header_size);
-  const std::regex entry("\"" + name + R"re("\s*:\s*\{"dtype":"F32","shape":\[([0-9,]*)\],"data_offsets":\[([0-9]+))re");
+  const std::regex entry("\"" + name +
+                         R"re("\s*:\s*\{"dtype":"F32","shape":\[([0-9,]*)\],"data_offsets":\[([0-9]+))re");
   std::smatch found;
   if (!std::regex_search(header, found, entry)) {
     throw std::runtime_error(path + " holds no float32 tensor " + name);

@@ -61,15 +61,15 @@ void adamw_(at::Tensor& values, const at::Tensor& gradients, at::Tensor& moment1
   check_tensor(op, "settings", settings, at::kFloat, 2);
   check_device(op, "settings", settings, bounds);
   const int64_t segments = bounds.size(0);
-  TORCH_CHECK(settings.size(0) == segments && settings.size(1) == 2, "steadytune::adamw_: settings must be [",
-              segments, ", 2].");
+  TORCH_CHECK(settings.size(0) == segments && settings.size(1) == 2, "steadytune::adamw_: settings must be [", segments,
+              ", 2].");
   check_tensor(op, "squared_norm", squared_norm, at::kDouble, 0);
   check_cpu(op, "squared_norm", squared_norm);
   TORCH_CHECK(step >= 1, "steadytune::adamw_: step = ", step, " must count from 1.");
   TORCH_CHECK(beta1 >= 0.0 && beta1 < 1.0 && beta2 >= 0.0 && beta2 < 1.0, "steadytune::adamw_: betas ", beta1, ", ",
               beta2, " are outside 0 <= beta < 1.");
-  TORCH_CHECK(eps >= 0.0 && max_grad_norm >= 0.0, "steadytune::adamw_: eps = ", eps, " and max_grad_norm = ",
-              max_grad_norm, " must not be negative.");
+  TORCH_CHECK(eps >= 0.0 && max_grad_norm >= 0.0, "steadytune::adamw_: eps = ", eps,
+              " and max_grad_norm = ", max_grad_norm, " must not be negative.");
 
   const double norm = std::sqrt(*squared_norm.const_data_ptr<double>());
   if (!std::isfinite(norm)) {

@@ -99,8 +99,8 @@ std::tuple<at::Tensor, at::Tensor> packed_attention(const at::Tensor& qkv_any, c
                                                     int64_t seed, int64_t layer, int64_t step) {
   const int64_t hidden = check_attention("packed_attention", qkv_any, row_offsets, row_numbers, heads);
   check_device("packed_attention", "row_numbers", row_numbers, qkv_any);
-  const DropoutDraw draw = checked_draw("packed_attention", p, seed, layer,
-                                        static_cast<int64_t>(Site::attention_probabilities), step);
+  const DropoutDraw draw =
+      checked_draw("packed_attention", p, seed, layer, static_cast<int64_t>(Site::attention_probabilities), step);
   const at::Tensor qkv = qkv_any.contiguous();
   const int64_t tokens = qkv.size(0);
   at::Tensor output = at::empty({tokens, hidden}, qkv.options());

@@ -27,8 +27,8 @@ at::Tensor dropout(const at::Tensor& x, const at::Tensor& rows, const at::Tensor
     Scalar* to = output.mutable_data_ptr<Scalar>();
     const int64_t grain = std::max<int64_t>(1, parallel_grain_elements / std::max<int64_t>(1, columns));
     at::parallel_for(0, input.size(0), grain, [&](int64_t begin, int64_t end) {
-      vector_kernels().of<Scalar>().dropout(from + begin * columns, to + begin * columns, row + begin,
-                                            position + begin, end - begin, columns, draw);
+      vector_kernels().of<Scalar>().dropout(from + begin * columns, to + begin * columns, row + begin, position + begin,
+                                            end - begin, columns, draw);
     });
   });
   return output;

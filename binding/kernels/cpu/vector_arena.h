@@ -12,8 +12,12 @@ void adamw_elements(const AdamwCoefficients& c, float* values, const float* grad
                     const float* start, int64_t count) {
   for (int64_t i = 0; i < count; i += width) {
     const int64_t size = std::min(width, count - i);
-    const auto load = [&](const float* from) { return size == width ? Vec::loadu(from + i) : Vec::loadu(from + i, size); };
-    const auto store = [&](const Vec& what, float* to) { size == width ? what.store(to + i) : what.store(to + i, size); };
+    const auto load = [&](const float* from) {
+      return size == width ? Vec::loadu(from + i) : Vec::loadu(from + i, size);
+    };
+    const auto store = [&](const Vec& what, float* to) {
+      size == width ? what.store(to + i) : what.store(to + i, size);
+    };
     Vec value = load(values);
     Vec first = load(moment1);
     Vec second = load(moment2);
@@ -34,7 +38,8 @@ inline void adamw_segment(const AdamwCoefficients& c, float* values, const float
   }
 }
 
-/// Sum over squares of element(i), in double: neither overflows nor loses small terms. Many partial sums hide the latency of the addition.
+/// Sum over squares of element(i), in double: neither overflows nor loses small terms. Many partial sums hide the
+/// latency of the addition.
 template <typename Element>
 inline double sum_of_squares(int64_t count, Element element) {
   constexpr int64_t lanes = 32;

@@ -3,9 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <tuple>
 #include <utility>
 
-#include "kernels/cpu/vector_philox.h"
+#include "kernels/cpu/vector_dropout_lanes.h"
 
 // Attention of one head over one row, all in float32. Queries go in tiles whose scores against every key of the row are
 // held at once, so the softmax needs no second pass and no [length, length] buffer exists. Operands are first packed
@@ -50,7 +51,7 @@ class MaskTile {
         place_(reinterpret_cast<uint32_t*>(scratch.take(padded_blocks()))),
         block_(reinterpret_cast<uint32_t*>(scratch.take(padded_blocks()))) {}
 
-  void draw(const DropoutDraw& draw, uint32_t row, int64_t head, int64_t query_begin, int64_t queries) {
+  void draw(const DropoutLanes& dropout, uint32_t row, int64_t head, int64_t query_begin, int64_t queries) {
     const int64_t blocks = shape_.mask_blocks;
     for (int64_t query = 0; query < queries; ++query) {
       const uint32_t place = attention_place(static_cast<uint32_t>(head), static_cast<uint32_t>(query_begin + query));
@@ -62,11 +63,11 @@ class MaskTile {
     for (int64_t i = queries * blocks; i < round_up(queries * blocks, philox_batch); ++i) {
       place_[i] = block_[i] = 0;
     }
-    philox_lanes(draw, row, place_, block_, queries * blocks, lanes_);
+    dropout.draw(row, place_, block_, queries * blocks, lanes_);
     const int64_t drawn = blocks * dropout_block_columns;
     for (int64_t query = 0; query < queries; ++query) {
       float* factors = factors_ + query * shape_.padded_length;
-      for_each_factor(draw, lanes_ + query * drawn, drawn, [&](int64_t key, float factor) { factors[key] = factor; });
+      dropout.for_each_factor(lanes_ + query * drawn, drawn, [&](int64_t key, float factor) { factors[key] = factor; });
       zero(factors + drawn, shape_.padded_length - drawn);
     }
   }
@@ -141,8 +142,7 @@ int64_t scratch_floats(int64_t length, int64_t head_size) {
 template <typename Scalar>
 void pack_head(const HeadShape& shape, const Scalar* source, int64_t stride, float* target) {
   pack_rows(source, stride, shape.length, shape.head_size, 1.0f, target, shape.padded_head_size);
-  zero(target + shape.length * shape.padded_head_size,
-       (shape.padded_length - shape.length) * shape.padded_head_size);
+  zero(target + shape.length * shape.padded_head_size, (shape.padded_length - shape.length) * shape.padded_head_size);
 }
 
 /// scores [queries, padded_length] = query key^T; padded keys get -inf, so that they weigh nothing.
@@ -217,14 +217,14 @@ void softmax_backward(float* scores, float* grad_scores, const float* factors, f
 
 template <typename Scalar>
 void attention_forward_head(const AttentionForward<Scalar>& task, int64_t head, Range queries_of_task,
-                            const DropoutDraw& draw, const HeadShape& shape, ForwardScratch& scratch) {
+                            const DropoutLanes& dropout, const HeadShape& shape, ForwardScratch& scratch) {
   const AttentionRow<Scalar>& row = task.row;
   const int64_t hidden = row.heads * row.head_size;
   const int64_t stride = 3 * hidden;
   const int64_t padded = shape.padded_head_size;
   const Scalar* qkv = row.qkv + head * row.head_size;
   const float scale = 1.0f / std::sqrt(static_cast<float>(row.head_size));
-  const bool masked = draw.threshold > 0;
+  const bool masked = dropout.drops();
 
   // The keys are only needed transposed; the values then take their place.
   pack_head(shape, qkv + hidden, stride, scratch.value);
@@ -236,29 +236,33 @@ void attention_forward_head(const AttentionForward<Scalar>& task, int64_t head, 
     pack_rows(qkv + begin * stride, stride, queries, shape.head_size, scale, scratch.query, padded);
     score(shape, scratch.query, queries, scratch.key_transposed, scratch.scores);
     if (masked) {
-      scratch.mask.draw(draw, row.row, head, begin, queries);
+      scratch.mask.draw(dropout, row.row, head, begin, queries);
     }
-    float inverse_sums[64];
+    float largest[max_attention_tile];
+    float sums[max_attention_tile];
     for (int64_t query = 0; query < queries; ++query) {
       float* scores = scratch.scores + query * shape.padded_length;
-      const auto [largest, sum] = masked
-                                      ? exponentials<true>(scores, scratch.mask.of(query), shape.padded_length)
-                                      : exponentials<false>(scores, nullptr, shape.padded_length);
-      inverse_sums[query] = 1.0f / sum;
-      task.logsumexp[head * task.logsumexp_stride + begin + query] = largest + std::log(sum);
+      std::tie(largest[query], sums[query]) =
+          masked ? exponentials<true>(scores, scratch.mask.of(query), shape.padded_length)
+                 : exponentials<false>(scores, nullptr, shape.padded_length);
+    }
+    for (int64_t query = 0; query < queries; query += width) {
+      const int64_t size = std::min(width, queries - query);
+      (Vec::loadu(largest + query, size) + Vec::loadu(sums + query, size).log())
+          .store(task.logsumexp + head * task.logsumexp_stride + begin + query, size);
     }
     multiply<false>(queries, padded, shape.length, scratch.scores, shape.padded_length, 1, scratch.value, padded,
                     scratch.output, padded);
     Scalar* output = task.output + begin * hidden + head * row.head_size;
     for (int64_t query = 0; query < queries; ++query) {
-      unpack_rows(scratch.output + query * padded, padded, 1, shape.head_size, inverse_sums[query],
+      unpack_rows(scratch.output + query * padded, padded, 1, shape.head_size, 1.0f / sums[query],
                   output + query * hidden, hidden);
     }
   }
 }
 
 template <typename Scalar>
-void attention_backward_head(const AttentionBackward<Scalar>& task, int64_t head, const DropoutDraw& draw,
+void attention_backward_head(const AttentionBackward<Scalar>& task, int64_t head, const DropoutLanes& dropout,
                              const HeadShape& shape, BackwardScratch& scratch) {
   const AttentionRow<Scalar>& row = task.row;
   const int64_t hidden = row.heads * row.head_size;
@@ -269,7 +273,7 @@ void attention_backward_head(const AttentionBackward<Scalar>& task, int64_t head
   const Scalar* grad_output = task.grad_output + head * row.head_size;
   Scalar* grad_qkv = task.grad_qkv + head * row.head_size;
   const float scale = 1.0f / std::sqrt(static_cast<float>(row.head_size));
-  const bool masked = draw.threshold > 0;
+  const bool masked = dropout.drops();
 
   // The values are only needed transposed; their gradient then takes the place they were packed in.
   pack_head(shape, qkv + 2 * hidden, stride, scratch.grad_value);
@@ -287,7 +291,7 @@ void attention_backward_head(const AttentionBackward<Scalar>& task, int64_t head
     multiply<false>(queries, padded_length, shape.head_size, scratch.grad_output, padded, 1, scratch.value_transposed,
                     padded_length, scratch.grad_scores, padded_length);
     if (masked) {
-      scratch.mask.draw(draw, row.row, head, begin, queries);
+      scratch.mask.draw(dropout, row.row, head, begin, queries);
     }
     for (int64_t query = 0; query < queries; ++query) {
       float* scores = scratch.scores + query * padded_length;
@@ -317,8 +321,9 @@ void attention_forward(const AttentionForward<Scalar>& task, Range heads, Range 
                        float* scratch_begin) {
   const HeadShape shape{.length = task.row.length, .head_size = task.row.head_size};
   ForwardScratch scratch(shape, Scratch(scratch_begin));
+  const DropoutLanes dropout(draw);
   for (int64_t head = heads.begin; head < heads.end; ++head) {
-    attention_forward_head(task, head, queries, draw, shape, scratch);
+    attention_forward_head(task, head, queries, dropout, shape, scratch);
   }
 }
 
@@ -327,8 +332,9 @@ void attention_backward(const AttentionBackward<Scalar>& task, Range heads, cons
                         float* scratch_begin) {
   const HeadShape shape{.length = task.row.length, .head_size = task.row.head_size};
   BackwardScratch scratch(shape, Scratch(scratch_begin));
+  const DropoutLanes dropout(draw);
   for (int64_t head = heads.begin; head < heads.end; ++head) {
-    attention_backward_head(task, head, draw, shape, scratch);
+    attention_backward_head(task, head, dropout, shape, scratch);
   }
 }
 

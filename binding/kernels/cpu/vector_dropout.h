@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "kernels/cpu/vector_philox.h"
+#include "kernels/cpu/vector_dropout_lanes.h"
 
 namespace steadytune::kernels::cpu {
 namespace {
@@ -15,6 +15,7 @@ void dropout_tokens(const Scalar* x, Scalar* y, const int32_t* rows, const int32
   uint32_t place[chunk_blocks];
   uint32_t block[chunk_blocks];
   uint16_t lanes[chunk_columns];
+  const DropoutLanes dropout(draw);
   for (int64_t begin = 0; begin < columns; begin += chunk_columns) {
     const int64_t size = std::min(chunk_columns, columns - begin);
     const int64_t blocks = (size + dropout_block_columns - 1) / dropout_block_columns;
@@ -23,10 +24,10 @@ void dropout_tokens(const Scalar* x, Scalar* y, const int32_t* rows, const int32
     }
     for (int64_t token = 0; token < count; ++token) {
       std::fill_n(place, chunk_blocks, static_cast<uint32_t>(positions[token]));
-      philox_lanes(draw, static_cast<uint32_t>(rows[token]), place, block, blocks, lanes);
+      dropout.draw(static_cast<uint32_t>(rows[token]), place, block, blocks, lanes);
       const Scalar* from = x + token * columns + begin;
       Scalar* to = y + token * columns + begin;
-      for_each_factor(draw, lanes, size, [&](int64_t column, float factor) {
+      dropout.for_each_factor(lanes, size, [&](int64_t column, float factor) {
         store_float(to[column], load_float(from[column]) * factor);
       });
     }

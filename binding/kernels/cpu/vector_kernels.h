@@ -99,12 +99,13 @@ const VectorKernels& vector_kernels();
 
 /// Queries that attention handles at a time: their scores against all keys are the only [queries, length] buffers, and
 /// stay within the second-level cache.
+inline constexpr int64_t max_attention_tile = 64;
+
 inline int64_t attention_tile(int64_t length) {
-  constexpr int64_t largest = 64;
   constexpr int64_t smallest = 8;
-  constexpr int64_t scores = 64 * 512;
+  constexpr int64_t scores = max_attention_tile * 512;
   const int64_t fitting = scores / (length > 0 ? length : 1);
-  return fitting < smallest ? smallest : (fitting > largest ? largest : fitting);
+  return fitting < smallest ? smallest : (fitting > max_attention_tile ? max_attention_tile : fitting);
 }
 
 }  // namespace steadytune::kernels::cpu
