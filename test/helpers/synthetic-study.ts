@@ -29,7 +29,10 @@ export async function writeSyntheticStudy(folder: string, cells: SyntheticCell[]
     const own = trialFolder(folder, trial);
     await mkdir(own, { recursive: true });
     await writeFile(join(own, "config.json"), JSON.stringify(trial.config));
-    await writeFile(join(own, "result.json"), JSON.stringify(syntheticResult(score, { seed: trial.config.seed, steps })));
+    await writeFile(
+      join(own, "result.json"),
+      JSON.stringify(syntheticResult(score, { seed: trial.config.seed, steps })),
+    );
     await writeFile(join(own, "log.jsonl"), syntheticLog(score ?? 0.5, steps));
   }
 }
