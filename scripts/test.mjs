@@ -40,11 +40,11 @@ async function ava(folders, args) {
   if (folders.length === 0) return { passed: 0, failed: 0 };
   const files = folders.map((name) => `dist-test/${name}/**/*.test.js`);
   const { code, text } = await tee(process.execPath, ["node_modules/ava/entrypoints/cli.mjs", ...args, ...files]);
-  const count = (pattern) => [...text.matchAll(pattern)].reduce((sum, match) => sum + Number(match[1]), 0);
-  const passed = count(/^\s*(\d+) tests? passed/gm);
-  const failed = count(
-    /^\s*(\d+) (?:tests? failed|hooks? failed|uncaught exceptions?|unhandled rejections?|tests? remained pending)/gm,
-  );
+  const failures =
+    /^\s*(\d+) (?:tests? failed|hooks? failed|uncaught exceptions?|unhandled rejections?|tests? remained pending)/gm;
+  const failed = [...text.matchAll(failures)].reduce((sum, match) => sum + Number(match[1]), 0);
+  // ava's own summary leaves out what passed when something failed.
+  const passed = text.match(/^\s*[✔√] /gm)?.length ?? 0;
   // A file that cannot be imported, or holds no test, fails the run without a count.
   return { passed, failed: code === 0 ? failed : Math.max(1, failed) };
 }

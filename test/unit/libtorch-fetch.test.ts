@@ -1,4 +1,4 @@
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
@@ -52,9 +52,15 @@ async function serve(
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
-/** Breaks the connection when these bytes have had time to arrive. */
-function cutAfter(response: ServerResponse, bytes: Buffer): void {
-  response.write(bytes, () => setTimeout(() => response.destroy(), 100));
+/** Sends these bytes and breaks the connection when they stand in the partial file. */
+function cutAfter(response: ServerResponse, bytes: Buffer, folder: string): void {
+  const part = join(folder, "cache/libtorch/.downloads/libtorch.zip.part");
+  response.write(bytes);
+  const poll = setInterval(() => {
+    if (!existsSync(part) || statSync(part).size < bytes.length) return;
+    clearInterval(poll);
+    response.destroy();
+  }, 10);
 }
 
 function writeArchive(path: string): Buffer {
@@ -153,7 +159,7 @@ test("a download that is cut off goes on where it stopped", async (t) => {
     response.setHeader("ETag", '"one"');
     if (request.headers.range === undefined) {
       response.writeHead(200, { "Content-Length": archive.length });
-      cutAfter(response, archive.subarray(0, 100));
+      cutAfter(response, archive.subarray(0, 100), folder);
     } else {
       t.is(request.headers["if-range"], '"one"');
       response.writeHead(206, { "Content-Range": `bytes 100-${archive.length - 1}/${archive.length}` });
@@ -179,7 +185,7 @@ test("a download that stays cut off names what arrived, and a later call goes on
       ...(from === 0 ? {} : { "Content-Range": `bytes 100-${archive.length - 1}/${archive.length}` }),
     });
     if (!cut) response.end(archive.subarray(from));
-    else if (from === 0) cutAfter(response, archive.subarray(0, 100));
+    else if (from === 0) cutAfter(response, archive.subarray(0, 100), folder);
     else response.destroy();
   });
   const env = archiveEnv(folder, `${url}/libtorch.zip`);
@@ -200,7 +206,7 @@ test("another file under the same address begins anew", async (t) => {
   const url = await serve(t, (_request, response) => {
     response.setHeader("ETag", etag);
     response.writeHead(200, { "Content-Length": archive.length });
-    if (etag === '"old"') cutAfter(response, Buffer.alloc(100));
+    if (etag === '"old"') cutAfter(response, Buffer.alloc(100), folder);
     else response.end(archive);
   });
   const env = archiveEnv(folder, `${url}/libtorch.zip`);
@@ -283,7 +289,7 @@ test("a wheel that is cut off half-way is said to be, with what arrived", async 
   const url = await serve(t, (request, response) => {
     if (request.url?.endsWith(wheel)) {
       response.writeHead(200, { "Content-Length": 40_000_000, "Content-Type": "application/octet-stream" });
-      cutAfter(response, Buffer.alloc(3_000_000));
+      response.write(Buffer.alloc(3_000_000), () => setTimeout(() => response.destroy(), 100));
     } else {
       response.writeHead(200, { "Content-Type": "text/html" });
       response.end(`<!DOCTYPE html><html><body><a href="/files/${wheel}">${wheel}</a></body></html>`);

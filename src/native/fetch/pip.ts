@@ -2,6 +2,7 @@ import { spawn, spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { mkdir, readdir, rm, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
+import { createInterface } from "node:readline";
 
 import { setupCommand } from "../package-root.js";
 import type { ReportProgress } from "./progress.js";
@@ -82,27 +83,21 @@ async function runPip(args: string[], folder: string, env: NodeJS.ProcessEnv, re
     stdio: ["ignore", "pipe", "pipe"],
   });
   let output = "";
-  let current: { name: string; total: number | null; before: number } | null = null;
   let received = 0;
-  child.stdout.setEncoding("utf8").on("data", (text: string) => {
-    output += text;
-    const downloading = [...text.matchAll(/Downloading (?:\S*\/)?([^\s/]+\.whl) \(([\d.]+) ([kMG]?B)\)/g)].at(-1);
-    if (downloading?.[1] !== undefined)
-      current = { name: downloading[1], total: parseSize(downloading[2], downloading[3]), before: received };
+  let current: { name: string; total: number; before: number } | null = null;
+  createInterface({ input: child.stdout }).on("line", (line) => {
+    output += `${line}\n`;
+    const [, name, number, unit] = /Downloading (?:\S*\/)?([^\s/]+\.whl) \(([\d.]+) ?([kMG]?B)\)/.exec(line) ?? [];
+    if (name !== undefined) current = { name, total: Number(number) * (unitBytes[unit ?? ""] ?? 1), before: received };
   });
   child.stderr.setEncoding("utf8").on("data", (text: string) => (output += text));
-  const poll = setInterval(() => {
-    void bytesUnder(temporary).then((bytes) => {
-      received = Math.max(received, bytes);
-      if (current !== null && bytes > 0)
-        report({
-          type: "bytes",
-          what: current.name,
-          done: Math.min(Math.max(0, bytes - current.before), current.total ?? Infinity),
-          total: current.total,
-        });
-    });
-  }, 300);
+  const showProgress = async (): Promise<void> => {
+    received = Math.max(received, await bytesUnder(temporary));
+    if (current === null) return;
+    const { name, total, before } = current;
+    report({ type: "bytes", what: name, done: Math.min(received - before, total), total });
+  };
+  const poll = setInterval(() => void showProgress(), 300);
   try {
     const status = await new Promise<number | null>((resolve, reject) => {
       child.once("error", reject);
@@ -116,10 +111,7 @@ async function runPip(args: string[], folder: string, env: NodeJS.ProcessEnv, re
   }
 }
 
-function parseSize(number: string | undefined, unit: string | undefined): number | null {
-  if (number === undefined || unit === undefined) return null;
-  return Number(number) * ({ B: 1, kB: 1e3, MB: 1e6, GB: 1e9 }[unit] ?? 1);
-}
+const unitBytes: Record<string, number> = { B: 1, kB: 1e3, MB: 1e6, GB: 1e9 };
 
 async function bytesUnder(folder: string): Promise<number> {
   let bytes = 0;
