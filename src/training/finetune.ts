@@ -128,5 +128,5 @@ async function trainIn(
     if (!(error instanceof DivergedError)) throw error;
     run.diverged(error.step);
   }
-  return finish(run, place, prepared, config, { selectedBy, steps, signal });
+  return await finish(run, place, prepared, config, { selectedBy, steps, signal });
 }

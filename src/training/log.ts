@@ -1,5 +1,6 @@
-import { closeSync, fdatasyncSync, fstatSync, ftruncateSync, openSync, writeSync } from "node:fs";
-import { OutputError, StateError } from "../errors.js";
+import { closeSync, constants, fdatasyncSync, fstatSync, ftruncateSync, openSync, writeSync } from "node:fs";
+import { StateError } from "../errors.js";
+import { asOutputError } from "../files/atomic.js";
 
 /**
  * `log.jsonl`, one event a line. A line is in the file, for other processes to see, when `append` returns; `flush`
@@ -16,7 +17,7 @@ export class RunLog implements Disposable {
    */
   constructor(path: string, keepBytes: number) {
     this.#path = path;
-    this.#file = this.#writing(() => openSync(path, keepBytes === 0 ? "w" : "r+"));
+    this.#file = this.#writing(() => openSync(path, constants.O_RDWR | constants.O_CREAT));
     const { size } = fstatSync(this.#file);
     if (size < keepBytes) {
       closeSync(this.#file);
@@ -48,7 +49,7 @@ export class RunLog implements Disposable {
     try {
       return write();
     } catch (error) {
-      throw new OutputError(`${this.#path} cannot be written: ${(error as Error).message}`, { cause: error });
+      throw asOutputError(error, this.#path);
     }
   }
 }

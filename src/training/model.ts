@@ -135,7 +135,7 @@ export class Model implements AsyncDisposable {
       name: options.task ?? options.data,
       problem: this.problem,
       labels: [...this.labels],
-      pairs: examples[0]?.pair != null,
+      pairs: examples.some(({ pair }) => pair !== null),
       metric,
     };
     const split = await this.#encode(examples, options.signal);

@@ -72,6 +72,7 @@ export async function prepare(config: ResolvedConfig, options: PrepareOptions = 
   });
   const checkpoint = await readModelConfig(folder);
   const tokenizer = await loadTokenizer(folder);
+  onEvent({ type: "prepare", phase: "data", done: null, total: null });
   const data = await loadTask({ ...config, seed: splitSeed });
   for (const message of [...notes, ...data.notes]) onEvent({ type: "note", message });
 

@@ -50,7 +50,7 @@ export async function openRunFolder(path: string, config: ResolvedConfig): Promi
   try {
     const files = runFiles(path);
     await refuseForeign(path, files, config);
-    if (!config.resume && existsSync(files.state)) {
+    if (!config.resume && existsSync(files.state) && !existsSync(files.result)) {
       throw new ConfigError(`${path} holds an unfinished run of this config`, {
         hint: "go on with it by --resume, or choose another --output",
       });
@@ -61,7 +61,7 @@ export async function openRunFolder(path: string, config: ResolvedConfig): Promi
       files,
       finished,
       async begin() {
-        for (const old of [files.result, files.predictions, files.best])
+        for (const old of [files.result, files.state, files.predictions, files.best])
           await rm(old, { recursive: true, force: true });
         await writeFileAtomic(files.config, `${JSON.stringify(config, null, 2)}\n`);
       },

@@ -1,12 +1,11 @@
-import { existsSync, readFileSync } from "node:fs";
+import { appendFileSync, copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import test from "ava";
-import { AbortedError, ConfigError, StateError } from "#src/errors.js";
+import { AbortedError, ConfigError, OutputError, StateError } from "#src/errors.js";
 import { finetune } from "#src/training/finetune.js";
 import { withoutTimes } from "../helpers/run-log.js";
 import { temporaryFolder } from "../helpers/temporary-folder.js";
 import { ticketsFile, tinyConfig } from "../helpers/tiny-run.js";
-import { copyFileSync, appendFileSync, writeFileSync } from "node:fs";
 
 test("an aborted run saves its state, and its resumption ends like the unbroken run", async (t) => {
   const folder = temporaryFolder(t);
@@ -83,4 +82,13 @@ test("a torn state file is refused, and the run can start again without it", asy
     instanceOf: StateError,
     message: /state\.bin.*bytes/,
   });
+});
+
+test("a state that cannot be written ends the run with an OutputError that names it", async (t) => {
+  const config = tinyConfig(temporaryFolder(t));
+  const inTheWay = join(config.output, "state.bin");
+  const run = finetune(config, { onEvent: (event) => event.type === "start" && mkdirSync(inTheWay) });
+  const error = await t.throwsAsync(run.result, { instanceOf: OutputError });
+  t.true(error?.message.includes(inTheWay));
+  t.false(existsSync(join(config.output, "result.json")));
 });

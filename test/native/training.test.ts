@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import test from "ava";
 import { ConfigError, DivergedError, LockedError } from "#src/errors.js";
@@ -184,6 +184,15 @@ test("a finished run with resume is returned as it stands", async (t) => {
   const first = await finetune(config).result;
   const again = await finetune({ ...config, resume: true }).result;
   t.deepEqual(again, first);
+});
+
+test("a finished config that is run again is done over, even when a kill left its state behind", async (t) => {
+  const config = tinyConfig(temporaryFolder(t), { steps: 2, keep: "none" });
+  const first = await finetune(config).result;
+  writeFileSync(join(config.output, "state.bin"), "left behind between the result and its removal");
+  const again = await finetune(config).result;
+  t.deepEqual(again.best, first.best);
+  t.false(existsSync(join(config.output, "state.bin")));
 });
 
 test("a maxLength beyond the model's positions is refused before any work", async (t) => {
