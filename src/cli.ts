@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from "commander";
 import { describeFailure, describeUsageError, exitCodeOf } from "./cli/failure.js";
+import { clearStatus } from "./cli/terminal.js";
 import { addCommonOptions, type VerbModule } from "./cli/verb.js";
 import { packageVersion } from "./cli/version.js";
 
@@ -65,6 +66,7 @@ const args = process.argv.slice(2);
 try {
   await main(args);
 } catch (error) {
+  clearStatus();
   // Commander has printed its own messages already.
   if (!(error instanceof CommanderError)) {
     for (const line of describeFailure(error, { verbose: args.includes("--verbose") }))

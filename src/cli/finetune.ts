@@ -55,7 +55,6 @@ async function finetune(options: CommonOptions & Record<string, unknown>): Promi
     };
     await interruptible(terminal, train, { hint: "the same command line with --resume goes on from here" });
   } catch (error) {
-    terminal.clear();
     if (error instanceof DivergedError && result !== undefined && options.json) printJson(result);
     throw error;
   }

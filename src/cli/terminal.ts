@@ -27,6 +27,14 @@ export interface TerminalOptions {
   env?: NodeJS.ProcessEnv | undefined;
 }
 
+/** Every terminal of this process, for `clearStatus`. */
+const opened = new Set<Terminal>();
+
+/** Takes every status away, so that an error message stands on a line of its own. */
+export function clearStatus(): void {
+  for (const terminal of opened) terminal.clear();
+}
+
 /** Fast enough to look alive, slow enough to cost nothing. */
 const redrawMs = 100;
 
@@ -74,6 +82,7 @@ export async function openTerminal(options: TerminalOptions = {}): Promise<Termi
       draw?.done();
     },
   };
+  opened.add(terminal);
   return terminal;
 }
 

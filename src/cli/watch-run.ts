@@ -35,7 +35,7 @@ export function watchRun(terminal: Terminal, config: ResolvedConfig): (event: Ru
     const now = rates();
     return now === null
       ? []
-      : [`${rate(now.rows)} rows/s`, `${rate(now.tokens)} tokens/s`, `ETA ${duration(now.leftMs)}`];
+      : [`ETA ${duration(now.leftMs)}`, `${rate(now.rows)} rows/s`, `${rate(now.tokens)} tokens/s`];
   };
 
   return (event) => {
@@ -69,9 +69,9 @@ export function watchRun(terminal: Terminal, config: ResolvedConfig): (event: Ru
         const parts = [
           `${bar(fraction, 20)} ${String(Math.floor(fraction * 100)).padStart(3)}%`,
           `step ${event.step}/${event.steps}`,
-          ...speed(),
           `loss ${loss.toFixed(4)}`,
           ...(best === undefined ? [] : [`best ${metric} ${score(best)}`]),
+          ...speed(),
         ];
         terminal.status(fit(parts, terminal.width));
         break;

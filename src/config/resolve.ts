@@ -66,5 +66,5 @@ function defaultOutput(subject: string, { initSeed, orderSeed }: { initSeed: num
 
 /** Callers in code write `{ steps: wanted }` with `wanted` undefined to mean that nothing is given. */
 function withoutUndefined(config: RunConfig): RunConfig {
-  return Object.fromEntries(Object.entries(config).filter(([, value]) => value !== undefined)) as RunConfig;
+  return Object.fromEntries(Object.entries(config).filter(([, value]) => value !== undefined));
 }

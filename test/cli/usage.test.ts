@@ -6,7 +6,7 @@ import test from "ava";
 import { steadytune } from "../helpers/cli.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
-const verbs = ["finetune", "evaluate", "predict", "verify", "data", "tokenize", "inspect", "config"];
+const verbs = ["finetune", "study", "report", "evaluate", "predict", "verify", "data", "tokenize", "inspect", "config"];
 
 test("help lists every command, and each command's help has examples", async (t) => {
   const { code, stdout } = await steadytune(["--help"]);
