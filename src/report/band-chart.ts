@@ -1,5 +1,5 @@
 import { mean } from "../stats/summary.js";
-import { axis, cellColor, chartTitle, drawSvg, type ChartOption, type Figure } from "./chart.js";
+import { axis, cellColor, chartTitle, drawSvg, ink, tickStep, type ChartOption, type Figure } from "./chart.js";
 import { count, metricName, upperFirst } from "./format.js";
 import type { Point, ReportCell, ReportRun } from "./report-data.js";
 
@@ -74,10 +74,10 @@ function figure(
       icon: "roundRect",
       itemHeight: 5,
       itemWidth: 28,
-      textStyle: { fontSize: 15 },
+      textStyle: { color: ink, fontSize: 15 },
     },
     grid: { left: 84, right: 36, top: 84, bottom: 64 },
-    xAxis: { type: "value", ...axis("Optimizer step", 36), splitLine: { show: false }, min: 0, max: lastStep(bands) },
+    xAxis: { type: "value", ...axis("Optimizer step", 36), splitLine: { show: false }, ...stepsOf(bands) },
     yAxis: { type: "value", scale: true, ...axis(yName, 52), ...(isCut && { max: Number(cut.toPrecision(2)) }) },
     series: cells.flatMap(({ recipe }, i) => {
       const band = bands[i] ?? [];
@@ -114,9 +114,12 @@ function figure(
       ? [`Values above ${Number(cut.toPrecision(2))} are cut off; the highest is ${highest.toPrecision(2)}.`]
       : []),
   ].join(" ");
-  return { name, title, caption, svg: drawSvg(option, { width, height }) };
+  return { name, title, caption, svg: drawSvg(option, { name, width, height }) };
 }
 
-function lastStep(bands: readonly BandPoint[][]): number {
-  return Math.max(1, ...bands.map((band) => band.at(-1)?.step ?? 1));
+/** From 0 to the last step; a last step that is no tick gets no label, which would touch its neighbor's. */
+function stepsOf(bands: readonly BandPoint[][]) {
+  const max = Math.max(1, ...bands.map((band) => band.at(-1)?.step ?? 1));
+  const interval = Math.max(1, tickStep(max, 8));
+  return { min: 0, max, interval, axisLabel: { color: ink, fontSize: 14, showMaxLabel: max % interval === 0 } };
 }

@@ -1,5 +1,5 @@
 import { mean, quantile } from "../stats/summary.js";
-import { axis, cellColor, chartTitle, drawSvg, ink, type Figure } from "./chart.js";
+import { axis, cellColor, chartTitle, drawSvg, ink, tickStep, type Figure } from "./chart.js";
 import { count, metricName, points, upperFirst } from "./format.js";
 import { testScore, type ReportCell } from "./report-data.js";
 import { scoresOf } from "./summary.js";
@@ -68,7 +68,7 @@ export function boxPlot(name: string, cells: readonly ReportCell[]): Figure {
         },
       ],
     },
-    { width: Math.max(1000, 190 * shown.length + 240), height },
+    { name, width: Math.max(1000, 190 * shown.length + 240), height },
   );
   return { name, title, caption: captionOf(shown, baseline), svg };
 }
@@ -93,13 +93,17 @@ function dots(cell: ReportCell, column: number): object[] {
 
 const mark = (value: unknown): string => `mean ${Number((value as number[])[1]).toFixed(1)}`;
 
-/** Room above the best and below the worst run or the baseline, on round numbers. */
-function rangeOf(cells: readonly ReportCell[], baseline: number | null): { min: number; max: number } {
+/** Room above the best and below the worst run or the baseline, from tick to tick. */
+function rangeOf(
+  cells: readonly ReportCell[],
+  baseline: number | null,
+): { min: number; max: number; interval: number } {
   const values = [...cells.flatMap(scoresOf), ...(baseline === null ? [] : [baseline])].map((score) => 100 * score);
   const [low, high] = [Math.min(...values), Math.max(...values)];
-  const room = Math.max(1, 0.08 * (high - low));
-  const step = high - low > 20 ? 5 : 1;
-  return { min: Math.floor((low - room) / step) * step, max: Math.min(Math.ceil((high + room) / step) * step, 100) };
+  const room = Math.max(0.5, 0.04 * (high - low));
+  const interval = tickStep(high - low + 2 * room, 6);
+  const min = Math.floor((low - room) / interval) * interval;
+  return { min, max: Math.min(100, Math.ceil((high + room) / interval) * interval), interval };
 }
 
 function captionOf(cells: readonly ReportCell[], baseline: number | null): string {

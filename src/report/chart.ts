@@ -45,8 +45,15 @@ export const ink = "#1a1a1a";
 const faint = "#d9d9d9";
 const font = "Inter, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif";
 
-/** Draws on no screen; the SVG scales to the width that it is given. */
-export function drawSvg(option: ChartOption, { width, height }: { width: number; height: number }): string {
+/**
+ * Draws on no screen; the SVG scales to the width that it is given.
+ *
+ * @param name makes the ids inside the SVG unique among the figures of a page
+ */
+export function drawSvg(
+  option: ChartOption,
+  { name, width, height }: { name: string; width: number; height: number },
+): string {
   const chart = init(null, null, { renderer: "svg", ssr: true, width, height });
   try {
     chart.setOption({
@@ -55,10 +62,19 @@ export function drawSvg(option: ChartOption, { width, height }: { width: number;
       textStyle: { fontFamily: font, color: ink, fontSize: 15 },
       ...option,
     });
-    return chart.renderToSVGString({ useViewBox: true });
+    return withoutInteraction(chart.renderToSVGString({ useViewBox: true }), name);
   } finally {
     chart.dispose();
   }
+}
+
+/** Takes out hover rules and data marks, and names clip paths by figure instead of by a count of all charts so far. */
+function withoutInteraction(svg: string, name: string): string {
+  return svg
+    .replaceAll(/<style[^>]*>.*?<\/style>/gs, "")
+    .replaceAll(/ (class|ecmeta_\w+|pointer-events)="[^"]*"/g, "")
+    .replaceAll(/zr\d+-c/g, `${name}-clip`)
+    .replaceAll(/\n+/g, "\n");
 }
 
 export function chartTitle(text: string, subtext?: string): TitleComponentOption {
@@ -85,4 +101,12 @@ export function axis(name: string, nameGap: number) {
     axisTick: { show: true, lineStyle: { color: ink } },
     splitLine: { lineStyle: { color: faint } },
   } as const;
+}
+
+/** A distance between two ticks, one of 1, 2 and 5 times a power of ten, that makes about `count` of them. */
+export function tickStep(range: number, count: number): number {
+  const rough = Math.max(range, 1e-9) / count;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const factor = [1, 2, 5, 10].find((one) => one * power >= rough) ?? 10;
+  return factor * power;
 }

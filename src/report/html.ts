@@ -44,7 +44,7 @@ function tableOf(rows: readonly CellSummary[], heading: string): string {
   const compared = rows.some(({ pHigher }) => pHigher !== null);
   const head = [
     ...["Recipe", "Runs", "Mean ± std", "Median", "Worst", "Best", "Degenerate", "Diverged"],
-    ...(compared ? [`p (higher than “${first.recipe}”)`] : []),
+    ...(compared ? ["p"] : []),
   ];
   const body = rows.map((row) => {
     const runs = row.runs === row.planned ? String(row.runs) : `${row.runs} of ${row.planned}`;
@@ -62,7 +62,9 @@ function tableOf(rows: readonly CellSummary[], heading: string): string {
   const notes = [
     `Test ${metricName(first.metric)} of each run's validation-best checkpoint; ± is the sample standard deviation over runs.`,
     `Degenerate: no better than always predicting the majority class (${points(first.majority)}).`,
-    ...(compared ? ["p: one-tailed Student's t-test, as in the paper."] : []),
+    ...(compared
+      ? [`p: one-tailed Student's t-test that the mean is higher than that of “${first.recipe}”, as in the paper.`]
+      : []),
   ];
   return `<section>
 <h2>${text(heading)}</h2>
@@ -147,14 +149,14 @@ h2 { font-size: 20px; margin: 36px 0 12px; }
 .facts, .note, figcaption, footer { color: #4d4d4d; font-size: 14.5px; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { padding: 8px 12px; text-align: right; border-bottom: 1px solid #d9d9d9; }
+th, td { padding: 8px 12px; text-align: right; white-space: nowrap; border-bottom: 1px solid #d9d9d9; }
 thead th { border-bottom: 2px solid #1a1a1a; font-weight: 600; vertical-align: bottom; }
 th:first-child { text-align: left; }
-tbody th { font-weight: 500; }
+tbody th { font-weight: 500; white-space: normal; }
 td.best { font-weight: 700; }
 figure { margin: 40px 0 0; break-inside: avoid; }
 figure svg { width: 100%; height: auto; display: block; }
-figcaption { max-width: 85ch; margin-top: 4px; }
+figcaption { padding: 0 8px; margin-top: 4px; }
 details { margin-top: 40px; }
 summary { cursor: pointer; font-weight: 600; margin-bottom: 8px; }
 details table { font-size: 14px; }

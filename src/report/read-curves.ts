@@ -2,8 +2,8 @@ import { readFile } from "node:fs/promises";
 import type { RunEvent } from "../training/events.js";
 import type { Curves, Point } from "./report-data.js";
 
-/** Windows that a run's loss is averaged over: enough for a line of a figure's width. */
-const windows = 60;
+/** Windows that a run's loss is averaged over: enough to see its shape, few enough to smooth the batches' noise. */
+const windows = 30;
 
 /** Reads `log.jsonl`; a run without a log has empty curves. */
 export async function readCurves(path: string, metric: string): Promise<Curves> {
