@@ -1,6 +1,6 @@
 import { resolveConfig } from "../config/resolve.js";
 import type { ResolvedConfig, RunConfig } from "../config/schema.js";
-import { AbortedError, DivergedError } from "../errors.js";
+import { AbortedError, ConfigError, DivergedError } from "../errors.js";
 import { selectionMetric } from "../metrics/selection.js";
 import type { Method } from "../methods/plan.js";
 import { StepBatches, tokensIn } from "./batches.js";
@@ -9,7 +9,7 @@ import { evaluationPoints } from "./evaluation-points.js";
 import type { RunEvent } from "./events.js";
 import { finish } from "./finish.js";
 import { forwardSplit } from "./evaluate.js";
-import { prepare, type Prepared } from "./prepare.js";
+import { prepare, preparedKey, type Prepared } from "./prepare.js";
 import type { RunResult } from "./result.js";
 import { openRunFolder, type RunFolder } from "./run-folder.js";
 import { runStream, type FinetuneRun } from "./run-stream.js";
@@ -69,6 +69,11 @@ export async function train(
   folder: string,
   options: TrainOptions = {},
 ): Promise<RunResult> {
+  if (preparedKey(config) !== prepared.key) {
+    throw new ConfigError("this config needs another model, other data or another engine than what was prepared", {
+      hint: "prepare it by itself; preparedKey tells which configs can share",
+    });
+  }
   await using place = await openRunFolder(folder, config);
   return place.finished ?? (await trainIn(place, prepared, config, options));
 }

@@ -4,11 +4,14 @@ import test from "ava";
 import { ConfigError, DivergedError, LockedError } from "#src/errors.js";
 import { lockFolder } from "#src/files/lock.js";
 import type { RunEvent } from "#src/training/events.js";
+import type { RunConfig } from "#src/config/schema.js";
+import { readSafetensors } from "#src/models/safetensors.js";
+import { loadModel } from "#src/training/model.js";
 import { finetune, train } from "#src/training/finetune.js";
 import { prepare, preparedKey } from "#src/training/prepare.js";
 import type { RunResult } from "#src/training/result.js";
 import { temporaryFolder } from "../helpers/temporary-folder.js";
-import { tinyConfig } from "../helpers/tiny-run.js";
+import { tinyConfig, tinyModel } from "../helpers/tiny-run.js";
 
 function readLog(folder: string): Record<string, unknown>[] {
   const lines = readFileSync(join(folder, "log.jsonl"), "utf8").trimEnd().split("\n");
@@ -97,6 +100,8 @@ test("trials on one Prepared equal runs of their own, bit for bit", async (t) =>
   await using prepared = await prepare(trial("first", 1));
   t.is(prepared.key, preparedKey(trial("second", 3)));
   t.not(prepared.key, preparedKey({ ...trial("second", 3), maxLength: 16 }));
+  const foreign = { ...trial("foreign", 1), maxLength: 16 };
+  await t.throwsAsync(train(prepared, foreign, join(folder, "foreign")), { instanceOf: ConfigError });
   await train(prepared, trial("first", 1), join(folder, "first"));
   const second = await train(prepared, trial("second", 3), join(folder, "second"));
   t.deepEqual(scores(second), scores(alone));
@@ -193,6 +198,44 @@ test("a finished config that is run again is done over, even when a kill left it
   const again = await finetune(config).result;
   t.deepEqual(again.best, first.best);
   t.false(existsSync(join(config.output, "state.bin")));
+});
+
+test("scores are learned by regression, and the best checkpoint is chosen by Spearman's correlation", async (t) => {
+  const folder = temporaryFolder(t);
+  const data = join(folder, "urgency.csv");
+  const rows = Array.from({ length: 120 }, (_, i) => {
+    const urgent = i % 4;
+    return `${"late ".repeat(urgent)}my order was ${"again ".repeat(3 - urgent)},${urgent + 0.5}`;
+  });
+  writeFileSync(data, `body,score\n${rows.join("\n")}\n`);
+  const config = tinyConfig(folder, { data, label: "score", steps: 80, optimizer: { learningRate: 1e-2 } });
+  const { best, metric, selectedBy, majority } = await finetune(config).result;
+  t.deepEqual([metric, selectedBy, majority.test], ["spearman", "spearman", 0]);
+  t.true((best?.test["spearman"] ?? 0) > 0.8);
+
+  await using model = await loadModel(join(config.output, "best"), { threads: 1 });
+  const [calm, urgent] = await model.predict(["my order was again again again", "late late late my order was"]);
+  t.true(calm && urgent && "score" in calm && "score" in urgent && calm.score < urgent.score);
+});
+
+test("frozen parameters come out as they went in, and a random start does not need the checkpoint's", async (t) => {
+  const folder = temporaryFolder(t);
+  const word = "bert.embeddings.word_embeddings.weight";
+  const saved = async (name: string, changes: RunConfig) => {
+    const config = tinyConfig(folder, { output: join(folder, name), steps: 4, ...changes });
+    await finetune(config).result;
+    return Buffer.from(
+      (await readSafetensors(join(config.output, "best/model.safetensors"))).tensors.get(word)?.data ?? [],
+    );
+  };
+  const { tensors } = await readSafetensors(join(tinyModel(folder), "model.safetensors"));
+  const before = Buffer.from(tensors.get(word)?.data ?? []);
+  t.true(before.equals(await saved("frozen", { methods: [{ name: "freeze", roles: ["embedding"] }] })));
+  t.false(before.equals(await saved("trained", {})));
+  const random = await saved("random", { init: "random", steps: 1 });
+  const values = new Float32Array(random.buffer, random.byteOffset, random.length / 4);
+  const std = Math.sqrt(values.reduce((sum, value) => sum + value ** 2, 0) / values.length);
+  t.true(Math.abs(std - 0.02) < 0.001, `${std}`);
 });
 
 test("a maxLength beyond the model's positions is refused before any work", async (t) => {
