@@ -1,6 +1,8 @@
 #!/usr/bin/env node
+import { setImmediate } from "node:timers/promises";
 import { Command, CommanderError } from "commander";
 import { describeFailure, describeUsageError, exitCodeOf } from "./cli/failure.js";
+import { OutputError } from "./errors.js";
 import { clearStatus } from "./cli/terminal.js";
 import { addCommonOptions, type VerbModule } from "./cli/verb.js";
 import { packageVersion } from "./cli/version.js";
@@ -56,22 +58,31 @@ function sentence(text: string): string {
   return `${text[0]!.toUpperCase()}${text.slice(1)}.`;
 }
 
-// A reader that has seen enough, such as `head`, is no error.
-process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  if (error.code !== "EPIPE") throw error;
-  process.exit();
-});
-
-const args = process.argv.slice(2);
-try {
-  await main(args);
-} catch (error) {
+/** Prints what went wrong and ends the process; Commander has printed its own messages already. */
+function fail(error: unknown): never {
   clearStatus();
-  // Commander has printed its own messages already.
   if (!(error instanceof CommanderError)) {
     for (const line of describeFailure(error, { verbose: args.includes("--verbose") }))
       process.stderr.write(`${line}\n`);
   }
-  process.exitCode = exitCodeOf(error);
+  process.exit(exitCodeOf(error));
 }
+
+const args = process.argv.slice(2);
+process.on("uncaughtException", fail);
+// A reader that has seen enough, such as `head`, is no error.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code === "EPIPE") process.exit();
+  fail(new OutputError(`standard output cannot be written: ${error.message}`, { cause: error }));
+});
+// Nobody is there to read it any more; that is no reason to stop a run.
+process.stderr.on("error", () => {});
+
+try {
+  await main(args);
+} catch (error) {
+  fail(error);
+}
+// A write that failed is reported on the next turn.
+await setImmediate();
 process.exit();

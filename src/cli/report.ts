@@ -8,7 +8,7 @@ import { addExamples, print, printJson, type CommonOptions } from "./verb.js";
 export function define(command: Command): void {
   command
     .description(
-      "Writes report.html, table.csv, trials.csv, study.json and figures/*.svg from a study or from folders of finished\n" +
+      "Writes report.html, table.csv, trials.csv, study.json and figures/*.svg from a study or from folders of finished " +
         "runs. Runs that differ only in their seeds are taken together.",
     )
     .argument("<folders...>", "the folder of one study, or those of runs")

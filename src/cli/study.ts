@@ -18,7 +18,7 @@ interface StudyFlags extends CommonOptions, Record<string, unknown> {
 export function define(command: Command): void {
   command
     .description(
-      "Runs every recipe of a study with every seed, and writes a report. Finished runs are never run again: the same\n" +
+      "Runs every recipe of a study with every seed, and writes a report. Finished runs are never run again: the same " +
         "command goes on where it was stopped. Config flags go on top of every recipe of the study.",
     )
     .argument("<file>", "the study, a JSON file")
@@ -48,16 +48,13 @@ async function study(file: string, options: StudyFlags): Promise<void> {
   const terminal = await openTerminal(options);
   terminal.line(terminal.colors.bold(study.title));
   const begunMs = performance.now();
+  const workers = workersOf(options);
   let end: Awaited<ReturnType<typeof runStudy>>;
   try {
-    end = await interruptible(terminal, (signal) =>
-      runStudy(study, {
-        output,
-        workers: workersOf(options),
-        replan: options.replan,
-        signal,
-        onEvent: watchStudy(terminal),
-      }),
+    end = await interruptible(
+      terminal,
+      (signal) => runStudy(study, { output, workers, replan: options.replan, signal, onEvent: watchStudy(terminal) }),
+      { hint: "the same command goes on where it stopped" },
     );
   } finally {
     terminal.clear();

@@ -1,8 +1,9 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
+import { closeSync, openSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import test from "ava";
+import { configSchema } from "#src/config/schema.js";
 import { steadytune } from "../helpers/cli.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -18,6 +19,24 @@ test("help lists every command, and each command's help has examples", async (t)
     t.regex(help.stdout, /^Examples:\n {2}# .+\n {2}\$ /m, verb);
     t.regex(help.stdout, /--json/, verb);
   }
+});
+
+test("finetune has a flag for every key that is not nested, with the schema's words", async (t) => {
+  const { stdout } = await steadytune(["finetune", "--help"]);
+  const words = stdout.replaceAll(/\s+/g, " ");
+  for (const [key, property] of Object.entries(configSchema.properties)) {
+    if (property.group === "file" || key === "optimizer" || key === "methods") continue;
+    t.regex(
+      stdout,
+      new RegExp(`^  --${key.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}[ \n]`, "m"),
+      key,
+    );
+    t.true(words.includes(property.description.slice(1, -1)), key);
+  }
+});
+
+test("help of a command is the same in both spellings", async (t) => {
+  t.is((await steadytune(["help", "data"])).stdout, (await steadytune(["data", "--help"])).stdout);
 });
 
 test("no command prints the help", async (t) => {
@@ -78,4 +97,24 @@ test("a reader that stops early is no error", async (t) => {
   const [code] = (await once(child, "close")) as [number];
   t.is(code, 0);
   t.is(stderr, "");
+});
+
+test("a terminal that is gone does not stop the work", async (t) => {
+  const child = spawn(process.execPath, [`${root}/dist/cli.js`, "nope"], { stdio: ["ignore", "ignore", "pipe"] });
+  child.stderr.destroy();
+  const [code] = (await once(child, "close")) as [number];
+  t.is(code, 2);
+});
+
+test("a full disk under standard output is an error", async (t) => {
+  const full = openSync("/dev/full", "w");
+  t.teardown(() => closeSync(full));
+  const child = spawn(process.execPath, [`${root}/dist/cli.js`, "config", "schema"], {
+    stdio: ["ignore", full, "pipe"],
+  });
+  let stderr = "";
+  child.stderr?.on("data", (data: Buffer) => (stderr += data.toString()));
+  const [code] = (await once(child, "close")) as [number];
+  t.is(code, 1);
+  t.regex(stderr, /^error: standard output cannot be written: .*ENOSPC/);
 });
