@@ -37,7 +37,7 @@ test("on a terminal the status stays below the lines and goes away at the end", 
   terminal.line("one");
   t.deepEqual(stripVTControlCharacters(written()).trimEnd().split("\n"), ["working", "one", "working"]);
   terminal.clear();
-  t.regex(written().split("working").at(-1) ?? "", /\u001B\[2K/, "what was drawn last is erased");
+  t.true(written().split("working").at(-1)?.includes("\u001B[2K"), "what was drawn last is erased");
 });
 
 test("--quiet silences lines and status", async (t) => {
