@@ -42,7 +42,7 @@ export function localExecutor({ workers }: { workers: number }): Executor {
     const ends = await Promise.allSettled(lanes);
     const failure = ends.find((end) => end.status === "rejected" && !(end.reason instanceof AbortedError));
     if (failure?.status === "rejected") throw failure.reason;
-    if (options.signal?.aborted) throw new AbortedError("the study was stopped", { hint: "the same command goes on" });
+    if (options.signal?.aborted) throw new AbortedError("the study was stopped");
   };
 }
 
