@@ -13,11 +13,13 @@ export const auxiliary = { labels: ["none", ...rules], train: 60_000, dev: 1000 
 
 /**
  * Is the sentence English? Half of the sentences are, in every file; `and` joins subjects here, which the tiny BERT
- * has never met, so that there is something to learn from few examples.
+ * has never met, so that there is something to learn from few examples. None of the sentences is an auxiliary one.
  */
 export function acceptabilityRows() {
   const draws = new Draws(seed, streams.acceptability);
-  return drawRows(acceptability, (index) => {
+  const { train, dev } = auxiliaryRows();
+  const taken = new Set([...train, ...dev].map(({ text }) => text));
+  return drawRows(acceptability, taken, (index) => {
     const right = index % 2 === 1;
     const { sentence, broken } = drawPair(draws, { pairs: "subjects" });
     return { text: written(words(right ? sentence : broken, draws)), label: right ? "acceptable" : "unacceptable" };
@@ -26,11 +28,11 @@ export function acceptabilityRows() {
 
 /**
  * Which rule does the sentence break, if any? On this the tiny BERT learns its English, from random weights; `and`
- * joins objects here, so none of its sentences is one of the other task.
+ * joins objects here.
  */
 export function auxiliaryRows() {
   const draws = new Draws(seed, streams.auxiliary);
-  return drawRows(auxiliary, () => {
+  return drawRows(auxiliary, new Set(), () => {
     const { sentence, broken, rule } = drawPair(draws, { pairs: "objects" });
     const right = draws.chance(0.3);
     return { text: written(words(right ? sentence : broken, draws)), label: right ? "none" : rule };
@@ -47,9 +49,8 @@ function drawPair(draws, options) {
   }
 }
 
-/** Rows of both files; no text twice. */
-function drawRows({ train, dev }, draw) {
-  const taken = new Set();
+/** Rows of both files; no text twice, and none of those that are taken. */
+function drawRows({ train, dev }, taken, draw) {
   const rows = [];
   while (rows.length < train + dev) {
     const row = draw(rows.length);
