@@ -43,6 +43,7 @@ export interface LibtorchSearch {
 /** Written into a cache entry before it is put in place: an entry without it is no entry. */
 export interface CacheManifest {
   version: string;
+  /** Fetched for a machine with a GPU. */
   cuda: boolean;
   /** Folder of `lib/` and `include/`, relative to the entry. */
   root: string;
@@ -54,6 +55,11 @@ export const manifestName = "steadytune-libtorch.json";
 
 export function libtorchCache(env: NodeJS.ProcessEnv = process.env): string {
   return join(cacheFolder(env), "libtorch");
+}
+
+/** The folder of one fetched libtorch. */
+export function cacheEntry(version: string, cuda: boolean, env: NodeJS.ProcessEnv = process.env): string {
+  return join(libtorchCache(env), `${version}-${cuda ? "cuda" : "cpu"}`);
 }
 
 /** "2.15" of "2.15.0", "2.15.1+cu132" or "2.15.0a0"; null when it is no version. */

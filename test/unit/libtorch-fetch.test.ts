@@ -4,8 +4,9 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import test, { type ExecutionContext } from "ava";
 
-import { NativeError } from "#src/errors.js";
+import { NativeError, OutputError } from "#src/errors.js";
 import { fetchLibtorch } from "#src/native/fetch/fetch-libtorch.js";
+import { archiveUrl } from "#src/native/fetch/official-archive.js";
 import { cudaRequirements } from "#src/native/fetch/torch-wheels.js";
 import { findLibtorch } from "#src/native/libtorch.js";
 import { libtorchFiles, writeTorchWheels, writeWheel } from "../helpers/fake-libtorch.js";
@@ -148,6 +149,13 @@ test("without pip the official archive is downloaded, and static libraries stay 
   t.like(libtorch, { version: "2.15.0", source: "cache", cuda: false });
   t.false(existsSync(join(libtorch.root, "lib/libtorch_cpu.a")));
   t.true(existsSync(join(libtorch.root, "include/ATen/ATen.h")));
+});
+
+test("the official archive is the one of the pinned version, with CUDA where it is wanted", (t) => {
+  const folder = "https://download.pytorch.org/libtorch";
+  const url = (cuda: boolean): string => archiveUrl({ version: "2.15.0", cuda, env: {} });
+  t.is(url(false), `${folder}/cpu/libtorch-shared-with-deps-2.15.0%2Bcpu.zip`);
+  t.is(url(true), `${folder}/cu132/libtorch-shared-with-deps-2.15.0%2Bcu132.zip`);
 });
 
 test("a download that is cut off goes on where it stopped", async (t) => {
@@ -320,11 +328,19 @@ test("too little disk space is said before anything is downloaded", async (t) =>
   writeTorchWheels(join(folder, "wheels"));
   const error = await t.throwsAsync(
     fetchLibtorch({ env: offlineEnv(folder), cuda: false, freeBytes: () => Promise.resolve(5e8) }),
-    { instanceOf: NativeError },
+    { instanceOf: OutputError },
   );
   t.regex(error?.message ?? "", /has 500\.0 MB left, and 1\.20 GB are needed to fetch libtorch/);
   t.regex(error?.hint ?? "", /STEADYTUNE_CACHE=/);
   t.false(existsSync(join(folder, "cache/libtorch/.unpacking")));
+});
+
+test("a cache that cannot be a folder is named", async (t) => {
+  const folder = temporaryFolder(t);
+  writeFileSync(join(folder, "file"), "");
+  const env = { ...offlineEnv(folder), STEADYTUNE_CACHE: join(folder, "file") };
+  const error = await t.throwsAsync(fetchLibtorch({ env, cuda: false }), { instanceOf: OutputError });
+  t.is(error?.message, `${join(folder, "file/libtorch")} cannot be written (ENOTDIR).`);
 });
 
 test("what a killed call left is cleared away, and its whole wheels are used", async (t) => {

@@ -5,6 +5,7 @@ import { NativeError, OutputError } from "../../errors.js";
 import { lockFolder } from "../../files/lock.js";
 import { ZipError } from "../../files/zip-directory.js";
 import {
+  cacheEntry,
   findLibtorch,
   inspectLibtorch,
   libtorchCache,
@@ -41,7 +42,7 @@ export interface FetchContext {
   downloads: string;
   /** The source puts the unpacked libtorch here; it becomes the cache entry. */
   target: string;
-  /** Throws SourceFailure when the disk has not `bytes` left. */
+  /** Throws OutputError when the disk has not `bytes` left. */
   needSpace: (bytes: number, what: string) => Promise<void>;
 }
 
@@ -58,7 +59,7 @@ export async function fetchLibtorch(options: FetchOptions = {}): Promise<Libtorc
   const cuda = options.cuda ?? hasNvidiaGpu();
   const report = options.report ?? (() => {});
   const cache = libtorchCache(env);
-  const entry = join(cache, `${pinnedTorch}-${cuda ? "cuda" : "cpu"}`);
+  const entry = cacheEntry(pinnedTorch, cuda, env);
   try {
     await mkdir(cache, { recursive: true });
     const lock = await waitForLock(
@@ -80,6 +81,7 @@ export async function fetchLibtorch(options: FetchOptions = {}): Promise<Libtorc
       };
       return await fetchFromSources(context, entry);
     } finally {
+      await rm(join(cache, ".unpacking"), { recursive: true, force: true });
       await lock.release();
     }
   } catch (error) {
@@ -109,14 +111,10 @@ async function fetchFromSources(context: FetchContext, entry: string): Promise<L
       await mkdir(context.downloads, { recursive: true });
       await context.needSpace(context.cuda ? spaceNeeded.cuda : spaceNeeded.cpu, "to fetch libtorch");
       const { root, used } = await fetch(context);
-      await publish(context, root, entry);
+      const libtorch = await publish(context, root, entry);
       // What was unpacked is not needed again.
       await Promise.all(used.map((path) => rm(path, { force: true })));
-      await rm(target, { recursive: true, force: true });
-      const found = inspectLibtorch(join(entry, root));
-      if ("problem" in found)
-        throw new SourceFailure(`what was unpacked ${found.problem}`, "Set LIBTORCH to a libtorch folder.");
-      return { root: join(entry, root), source: "cache", ...found };
+      return libtorch;
     } catch (error) {
       const failure =
         error instanceof ZipError
@@ -127,19 +125,19 @@ async function fetchFromSources(context: FetchContext, entry: string): Promise<L
       failures.push({ name, failure });
     }
   }
-  await rm(target, { recursive: true, force: true });
   const reasons = failures.map(({ name, failure }) => `${name}: ${failure.message}`).join("; ");
   throw new NativeError("ERR_LIBTORCH_NOT_FOUND", `libtorch ${context.version} could not be fetched (${reasons}).`, {
-    hint: failures.map(({ failure }) => failure.hint).join("\n"),
+    hint: [...new Set(failures.map(({ failure }) => failure.hint))].join("\n"),
     cause: failures[0]?.failure,
   });
 }
 
 /** Checks the unpacked folder, notes the sizes of its libraries, and moves it to its place in one rename. */
-async function publish(context: FetchContext, root: string, entry: string): Promise<void> {
+async function publish(context: FetchContext, root: string, entry: string): Promise<Libtorch> {
   const found = inspectLibtorch(join(context.target, root));
-  if ("problem" in found)
+  if ("problem" in found) {
     throw new SourceFailure(`what was unpacked ${found.problem}`, "Set LIBTORCH to a libtorch folder.");
+  }
   const libraries: Record<string, number> = {};
   for (const name of await readdir(join(context.target, root, "lib"))) {
     libraries[`lib/${name}`] = (await stat(join(context.target, root, "lib", name))).size;
@@ -148,6 +146,7 @@ async function publish(context: FetchContext, root: string, entry: string): Prom
   await writeFile(join(context.target, manifestName), `${JSON.stringify(manifest, null, 2)}\n`);
   await rm(entry, { recursive: true, force: true });
   await rename(context.target, entry);
+  return { root: join(entry, root), source: "cache", ...found };
 }
 
 /** A killed call leaves a folder that was being unpacked and pip's temporary folders. */
@@ -173,8 +172,8 @@ async function needSpace(
 ): Promise<void> {
   const left = await free(folder);
   if (left >= bytes) return;
-  throw new SourceFailure(
-    `the disk of ${folder} has ${formatBytes(left)} left, and ${formatBytes(bytes)} are needed ${what}`,
-    `Free space, or choose another disk: \`STEADYTUNE_CACHE=/other/disk ${setupCommand}\`.`,
+  throw new OutputError(
+    `The disk of ${folder} has ${formatBytes(left)} left, and ${formatBytes(bytes)} are needed ${what}.`,
+    { hint: `Free space, or choose another disk: \`STEADYTUNE_CACHE=/other/disk ${setupCommand}\`.` },
   );
 }

@@ -7,20 +7,19 @@ import type { FetchContext } from "./fetch-libtorch.js";
 import { unpackAll } from "./unpack.js";
 import { ZipArchive } from "./zip.js";
 
-/**
- * The archive that the PyTorch project publishes. It comes without CUDA: this is the last resort of a machine without
- * pip, and CUDA builds have another address for each toolkit. `STEADYTUNE_LIBTORCH_URL` names a mirror's copy.
- */
-export function archiveUrl(version: string, env: NodeJS.ProcessEnv): string {
-  return (
-    env.STEADYTUNE_LIBTORCH_URL ||
-    `https://download.pytorch.org/libtorch/cpu/libtorch-shared-with-deps-${version}%2Bcpu.zip`
-  );
+/** The CUDA version of the archive that matches the pinned libtorch's wheel. */
+const cudaVariant = "cu132";
+
+/** The archive that the PyTorch project publishes; `STEADYTUNE_LIBTORCH_URL` names a mirror's copy. */
+export function archiveUrl({ version, cuda, env }: Pick<FetchContext, "version" | "cuda" | "env">): string {
+  if (env.STEADYTUNE_LIBTORCH_URL) return env.STEADYTUNE_LIBTORCH_URL;
+  const variant = cuda ? cudaVariant : "cpu";
+  return `https://download.pytorch.org/libtorch/${variant}/libtorch-shared-with-deps-${version}%2B${variant}.zip`;
 }
 
 /** Downloads and unpacks the official archive. */
 export async function fetchArchive(context: FetchContext): Promise<{ root: string; used: string[] }> {
-  const url = archiveUrl(context.version, context.env);
+  const url = archiveUrl(context);
   const archive = join(context.downloads, decodeURIComponent(basename(new URL(url).pathname)));
   context.report({ type: "note", text: `downloading ${url}` });
   await download(url, archive, context.report);

@@ -4,6 +4,7 @@ import { mkdir, readdir, rm, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { createInterface } from "node:readline";
 
+import { OutputError } from "../../errors.js";
 import { setupCommand } from "../package-root.js";
 import type { ReportProgress } from "./progress.js";
 import { SourceFailure } from "./source-failure.js";
@@ -141,13 +142,12 @@ function isMissingWheel(output: string): boolean {
   return /No matching distribution found/.test(output) && !networkTrouble.test(output);
 }
 
-function explain({ status, output, received }: PipRun, what: string): SourceFailure {
+function explain({ status, output, received }: PipRun, what: string): SourceFailure | OutputError {
   const again = `python3 -m pip download --no-deps ${what}`;
   if (/No space left on device|Disk quota exceeded/.test(output)) {
-    return new SourceFailure(
-      "the disk became full during the download",
-      `Free space, or choose another disk: \`STEADYTUNE_CACHE=/other/disk ${setupCommand}\`.`,
-    );
+    return new OutputError("The disk became full while pip downloaded.", {
+      hint: `Free space, or choose another disk: \`STEADYTUNE_CACHE=/other/disk ${setupCommand}\`.`,
+    });
   }
   if (networkTrouble.test(output)) {
     return new SourceFailure(

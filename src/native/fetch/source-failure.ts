@@ -13,5 +13,5 @@ export class SourceFailure extends Error {
 /** True for errors of node:fs that another source cannot mend: the disk is full or the folder is not ours. */
 export function isDiskError(error: unknown): error is NodeJS.ErrnoException {
   const code = error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined;
-  return code !== undefined && ["ENOSPC", "EDQUOT", "EACCES", "EPERM", "EROFS"].includes(code);
+  return code !== undefined && ["ENOSPC", "EDQUOT", "EACCES", "EPERM", "EROFS", "ENOTDIR", "EEXIST"].includes(code);
 }
