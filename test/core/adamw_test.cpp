@@ -220,16 +220,13 @@ TEST("a norm that is not finite changes nothing") {
   }
 }
 
-TEST("a weight decay too small to change 1 - lr * lambda in float32 still acts") {
-  State state(at::ones({16}));
-  // 2e-5 * 1e-3 = 2e-8 is below half an ulp of 1; over 1000 steps the values shrink by 2e-5.
-  const at::Tensor none = at::zeros({16});
-  State large(at::full({16}, 0.75f));
+TEST("a decay near the resolution of float32 acts as it should") {
+  // In float32, 1 - 2e-7 is 1 - 1.8e-7 or 1 - 2.4e-7; the decay of three steps is 4.5e-7, or 7.5 units of 6e-8.
+  State state(at::full({16}, 0.75f));
   for (int64_t t = 1; t <= 3; ++t) {
-    step(large, none, {{.begin = 0, .end = 16, .weight_decay = 0.01f}}, {.lr = 2e-5}, t);
+    step(state, at::zeros({16}), {{.begin = 0, .end = 16, .weight_decay = 0.01f}}, {.lr = 2e-5}, t);
   }
-  // Three steps of 0.75 * 2e-7 = 1.5e-7 each, in units of 6e-8.
-  EXPECT_AT_MOST(std::abs(0.75 - large.values[0].item<double>() - 4.5e-7), 1e-7);
+  EXPECT_AT_MOST(std::abs(0.75 - state.values[0].item<double>() - 4.5e-7), 1e-7);
 }
 
 TEST("clipping scales all gradients by one factor, as clip_grad_norm_ does") {

@@ -234,13 +234,19 @@ TEST("large scores neither overflow nor lose the maximum") {
   EXPECT_AT_MOST(relative_error(std::get<0>(apply(batch, qkv, none)), expected), 1e-4);
 }
 
-TEST("a NaN in one row reaches that row's output and no other") {
+TEST("a NaN in one key makes that row's head NaN, its gradient too, and touches no other row") {
   const Batch batch{.lengths = {10, 10}, .heads = 2, .head_size = 8};
   at::Tensor qkv = reference::noise({20, 48}, 1);
   qkv[3][20] = std::numeric_limits<float>::quiet_NaN();
-  const at::Tensor output = std::get<0>(apply(batch, qkv, {.p = 0.1, .seed = 0, .layer = 0, .step = 0}));
-  EXPECT(output.slice(0, 0, 10).isnan().any().item<bool>());
-  EXPECT(!output.slice(0, 10, 20).isnan().any().item<bool>());
+  for (const double p : {0.0, 0.1}) {
+    const auto [output, grad] =
+        apply_with_gradient(batch, qkv, at::ones({20, 16}), {.p = p, .seed = 0, .layer = 0, .step = 0});
+    EXPECT(output.slice(0, 0, 10).slice(1, 0, 8).isnan().all().item<bool>());
+    EXPECT(!output.slice(0, 0, 10).slice(1, 8, 16).isnan().any().item<bool>());
+    EXPECT(!output.slice(0, 10, 20).isnan().any().item<bool>());
+    EXPECT(grad.slice(0, 0, 10).slice(1, 0, 8).isnan().all().item<bool>());
+    EXPECT(!grad.slice(0, 10, 20).isnan().any().item<bool>());
+  }
 }
 
 TEST("a batch without tokens gives an empty output") {
