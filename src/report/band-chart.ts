@@ -63,22 +63,31 @@ function figure(
   { yName, point, cut }: { yName: string; point: string; cut: number },
 ): Figure {
   const highest = Math.max(...bands.flat().map(({ high }) => high));
-  const isCut = highest > cut;
+  const lowest = Math.min(...bands.flat().map(({ low }) => low));
+  const interval = tickStep(Math.min(highest, cut) - lowest, 6);
+  const max = Math.ceil(Math.min(highest, cut) / interval) * interval;
+  const isCut = highest > max;
+  const legendRows = rowsOf(cells.map(({ recipe }) => recipe));
   const option: ChartOption = {
     title: chartTitle(title),
     legend: {
       data: cells.map(({ recipe }) => recipe),
       top: 44,
       left: 84,
+      right: 36,
       itemGap: 28,
       icon: "roundRect",
       itemHeight: 5,
       itemWidth: 28,
       textStyle: { color: ink, fontSize: 15 },
     },
-    grid: { left: 84, right: 36, top: 84, bottom: 64 },
+    grid: { left: 84, right: 36, top: 58 + 30 * legendRows, bottom: 64 },
     xAxis: { type: "value", ...axis("Optimizer step", 36), splitLine: { show: false }, ...stepsOf(bands) },
-    yAxis: { type: "value", scale: true, ...axis(yName, 52), ...(isCut && { max: Number(cut.toPrecision(2)) }) },
+    yAxis: {
+      type: "value",
+      ...axis(yName, 52),
+      ...{ min: Math.floor(lowest / interval) * interval, max, interval },
+    },
     series: cells.flatMap(({ recipe }, i) => {
       const band = bands[i] ?? [];
       const color = cellColor(i);
@@ -111,10 +120,10 @@ function figure(
   const caption = [
     `${upperFirst(n)}. Lines are means over runs, bands reach from the lowest to the highest run; each point is ${point}.`,
     ...(isCut
-      ? [`Values above ${Number(cut.toPrecision(2))} are cut off; the highest is ${highest.toPrecision(2)}.`]
+      ? [`Values above ${Number(max.toPrecision(3))} are cut off; the highest is ${Number(highest.toPrecision(3))}.`]
       : []),
   ].join(" ");
-  return { name, title, caption, svg: drawSvg(option, { name, width, height }) };
+  return { name, title, caption, svg: drawSvg(option, { name, width, height: height + 30 * (legendRows - 1) }) };
 }
 
 /** From 0 to the last step; a last step that is no tick gets no label, which would touch its neighbor's. */
@@ -122,4 +131,20 @@ function stepsOf(bands: readonly BandPoint[][]) {
   const max = Math.max(1, ...bands.map((band) => band.at(-1)?.step ?? 1));
   const interval = Math.max(1, tickStep(max, 8));
   return { min: 0, max, interval, axisLabel: { color: ink, fontSize: 14, showMaxLabel: max % interval === 0 } };
+}
+
+/** Rows that a legend of these names takes; nothing measures text here, so widths are those of an average letter. */
+function rowsOf(names: readonly string[]): number {
+  const room = width - 84 - 36;
+  let rows = 1;
+  let used = 0;
+  for (const name of names) {
+    const own = 28 + 5 + 8.2 * name.length + 28;
+    if (used > 0 && used + own > room) {
+      rows += 1;
+      used = 0;
+    }
+    used += own;
+  }
+  return rows;
 }

@@ -5,9 +5,10 @@ import { testScore, type ReportCell } from "./report-data.js";
 import { scoresOf } from "./summary.js";
 
 const height = 520;
-const widthOfBox = 90;
-/** Dots are spread over this many pixels, so that equal scores do not hide each other. */
-const spread = 52;
+const margins = { left: 84, right: 150, top: 84, bottom: 76 };
+/** As many boxes fit on a figure of the usual width; with more it grows. */
+const usualWidth = 1000;
+const fitting = 7;
 
 /** Test scores of all recipes on one task: a box for each, and every run as a dot (paper, Figures 2, 5 and 13). */
 export function boxPlot(name: string, cells: readonly ReportCell[]): Figure {
@@ -17,23 +18,26 @@ export function boxPlot(name: string, cells: readonly ReportCell[]): Figure {
   const baseline = majority?.test ?? null;
   const title = `Test ${metricName(metric).replace(/ \(.*/, "")} on ${task}`;
   const labels = shown.map(({ recipe }) => recipe);
+  const width = Math.max(usualWidth, (usualWidth * shown.length) / fitting);
+  const slot = (width - margins.left - margins.right) / shown.length;
+  const boxWidth = Math.min(90, 0.5 * slot);
   const svg = drawSvg(
     {
       title: chartTitle(title, "every dot is one run; the runs of a recipe differ only in their seed"),
-      grid: { left: 84, right: 150, top: 84, bottom: 64 },
+      grid: margins,
       xAxis: {
         type: "category",
         data: labels,
         ...axis("", 0),
         axisTick: { show: false },
-        axisLabel: { color: ink, fontSize: 15, interval: 0, width: 230, overflow: "break" },
+        axisLabel: { color: ink, fontSize: 15, interval: 0, width: slot - 10, overflow: "break" },
       },
       yAxis: { type: "value", scale: true, ...axis(`Test ${metricName(metric)}`, 52), ...rangeOf(shown, baseline) },
       series: [
         {
           type: "boxplot",
           silent: true,
-          boxWidth: [widthOfBox, widthOfBox],
+          boxWidth: [boxWidth, boxWidth],
           data: shown.map((cell, i) => ({
             value: [0, 0.25, 0.5, 0.75, 1].map((q) => 100 * quantile(scoresOf(cell), q)),
             itemStyle: { color: `${cellColor(i)}22`, borderColor: cellColor(i), borderWidth: 2 },
@@ -52,7 +56,7 @@ export function boxPlot(name: string, cells: readonly ReportCell[]): Figure {
           type: "scatter",
           silent: true,
           symbolSize: 11,
-          data: shown.flatMap((cell, i) => dots(cell, i)),
+          data: shown.flatMap((cell, i) => dots(cell, i, 0.6 * boxWidth)),
           z: 5,
         },
         {
@@ -60,21 +64,30 @@ export function boxPlot(name: string, cells: readonly ReportCell[]): Figure {
           silent: true,
           symbol: "diamond",
           symbolSize: 15,
-          symbolOffset: [widthOfBox / 2 + 16, 0],
+          symbolOffset: [boxWidth / 2 + 14, 0],
           itemStyle: { color: ink },
-          label: { show: true, position: "right", color: ink, fontSize: 15, formatter: ({ value }) => mark(value) },
+          label: {
+            show: true,
+            position: "right",
+            color: ink,
+            fontSize: 15,
+            formatter: ({ value }) => mark(value, slot),
+          },
           data: shown.map((cell, i) => [i, 100 * mean(scoresOf(cell))]),
           z: 6,
         },
       ],
     },
-    { name, width: Math.max(1000, 190 * shown.length + 240), height },
+    { name, width, height },
   );
   return { name, title, caption: captionOf(shown, baseline), svg };
 }
 
-/** Golden-ratio steps: spread evenly, whatever their number, and the same each time. */
-function dots(cell: ReportCell, column: number): object[] {
+/**
+ * Spread over `spread` pixels so that equal scores do not hide each other, by golden-ratio steps: evenly, whatever
+ * their number, and the same each time.
+ */
+function dots(cell: ReportCell, column: number, spread: number): object[] {
   return cell.runs.flatMap((run, i) => {
     const score = testScore(run);
     if (score === null) return [];
@@ -91,7 +104,10 @@ function dots(cell: ReportCell, column: number): object[] {
   });
 }
 
-const mark = (value: unknown): string => `mean ${Number((value as number[])[1]).toFixed(1)}`;
+function mark(value: unknown, slot: number): string {
+  const mean = Number((value as number[])[1]).toFixed(1);
+  return slot < 190 ? mean : `mean ${mean}`;
+}
 
 /** Room above the best and below the worst run or the baseline, from tick to tick. */
 function rangeOf(
