@@ -4,6 +4,6 @@ import { main, setUp } from "./setup/set-up.mjs";
 
 await main(async () => {
   await setUp();
-  const study = ["dist/cli.js", "study", "configs/quickstart/study.json", "--output", "runs/quickstart"];
+  const study = ["dist/cli.js", "study", "configs/quickstart/study.json", "--output", "runs/quickstart", "--replan"];
   process.exitCode = await run(process.execPath, study, { stdio: "inherit" });
 });
