@@ -20,6 +20,10 @@ export type { ClassPrediction, Prediction, ScorePrediction } from "./training/pr
 export { verify, type VerifyOptions } from "./verify/verify.js";
 export type { Check, Skipped, VerifyReport } from "./verify/report.js";
 
+export { parseStudy, readStudyFile, type Study } from "./study/file.js";
+export { runStudy, type StudyEnd, type StudyEvent, type StudyOptions } from "./study/run.js";
+export { writeReport, type Report } from "./report/write-report.js";
+
 export { resolveConfig } from "./config/resolve.js";
 export type { MethodConfig, ResolvedConfig, RunConfig } from "./config/schema.js";
 

@@ -4,7 +4,6 @@ import { ConfigError } from "../errors.js";
 import { makeFolder, writeFileAtomic } from "../files/atomic.js";
 import { studyPaths } from "../study/folder.js";
 import { tableCsv, trialsCsv } from "./csv.js";
-import { figuresOf } from "./figures.js";
 import { htmlPage } from "./html.js";
 import { readRuns } from "./read-runs.js";
 import { readStudy } from "./read-study.js";
@@ -28,6 +27,8 @@ export interface Report {
 export async function writeReport(folders: readonly string[], output: string): Promise<Report> {
   const data = await readFolders(folders);
   const summaries = summarize(data);
+  // The charting library takes half a second to load, which callers who never report should not wait for.
+  const { figuresOf } = await import("./figures.js");
   const figures = figuresOf(data);
   await makeFolder(join(output, "figures"));
   for (const { name, svg } of figures) await writeFileAtomic(join(output, "figures", `${name}.svg`), `${svg}\n`);
