@@ -1,0 +1,23 @@
+# Fails when an object compiled for one instruction set holds code that the linker may share with objects compiled for
+# another: a weak symbol is kept once, and a machine without AVX-512 would meet it anywhere. What libtorch's vectors
+# leave behind carries the instruction set in its name and is harmless.
+string(REPLACE "|" ";" objects "${OBJECTS}")
+set(checked 0)
+foreach(object IN LISTS objects)
+  if(NOT object MATCHES "vector_(default|avx2|avx512)\\.cpp")
+    continue()
+  endif()
+  execute_process(COMMAND "${NM}" --demangle "${object}" OUTPUT_VARIABLE symbols RESULT_VARIABLE status)
+  if(NOT status EQUAL 0)
+    message(FATAL_ERROR "${NM} could not read ${object}")
+  endif()
+  string(REGEX MATCHALL "[^\n]* [WVu] [^\n]*" shared "${symbols}")
+  list(FILTER shared EXCLUDE REGEX "::(DEFAULT|AVX2|AVX512)::")
+  if(shared)
+    message(FATAL_ERROR "${object} shares code with other instruction sets: ${shared}")
+  endif()
+  math(EXPR checked "${checked} + 1")
+endforeach()
+if(NOT checked EQUAL 3)
+  message(FATAL_ERROR "expected three objects of vector kernels, found ${checked}")
+endif()
