@@ -75,19 +75,19 @@ export function parseStudy(
     return expandExtends(inFolder(part, folder), folder);
   };
 
-  const base = config((file.base ?? {}) as RunConfig, "base");
+  const base = config(file.base ?? {}, "base");
   const cells = file.stages.flatMap(({ name: stage, tasks, recipes, seeds }, s) => {
     const at = `stages[${s}]`;
     refuseTwins(recipes, `${source}: ${at}.recipes`);
     refuseTwins(tasks ?? [], `${source}: ${at}.tasks`);
     const ways = recipes.map(({ name, ...part }, i) => ({
       name,
-      config: config(part as RunConfig, `${at}.recipes[${i}] (${name})`),
+      config: config(part, `${at}.recipes[${i}] (${name})`),
     }));
     const sets = (tasks ?? [null]).map((task, i) => {
-      if (task === null) return { name: null, config: {} as RunConfig };
+      if (task === null) return { name: null, config: {} };
       const { name, ...part } = task;
-      return { name, config: config(part as RunConfig, `${at}.tasks[${i}] (${name})`) };
+      return { name, config: config(part, `${at}.tasks[${i}] (${name})`) };
     });
     return sets.flatMap((set) =>
       ways.map((way): Cell => {

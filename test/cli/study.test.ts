@@ -15,7 +15,7 @@ const twoRecipes: Recipe[] = [{ name: "plain" }, { name: "biased", optimizer: { 
 /** A study of the tiny BERT on the tickets; a trial takes a second or so. */
 function writeStudy(
   t: ExecutionContext,
-  { recipes = twoRecipes, seeds = 2, base = {} as RunConfig } = {},
+  { recipes = twoRecipes, seeds = 2, base = {} }: { recipes?: Recipe[]; seeds?: number; base?: RunConfig } = {},
 ): { folder: string; file: string } {
   const folder = temporaryFolder(t);
   const study = {

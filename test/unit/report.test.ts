@@ -82,7 +82,7 @@ test("names with markup or commas come through the page and the tables unharmed"
   const { path } = await writeReport([folder], folder);
   const html = readFileSync(path, "utf8");
   t.notRegex(html, /<script>|<b>/);
-  const rows = parse(readFileSync(join(folder, "trials.csv"), "utf8"), { columns: true }) as Record<string, string>[];
+  const rows = parse<Record<string, string>>(readFileSync(join(folder, "trials.csv"), "utf8"), { columns: true });
   t.deepEqual(
     rows.map(({ recipe, test: score }) => [recipe, score]),
     [

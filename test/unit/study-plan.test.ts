@@ -14,7 +14,7 @@ import { temporaryFolder } from "../helpers/temporary-folder.js";
 import { ticketsFile, tinyModel } from "../helpers/tiny-run.js";
 
 /** A study of the recipes "short" and "long" on the tickets, which lie with the model in `folder`. */
-function ticketStudy(folder: string, { seeds = 2 as SeedsFile, base = {} as RunConfig } = {}) {
+function ticketStudy(folder: string, { seeds = 2, base = {} }: { seeds?: SeedsFile; base?: RunConfig } = {}) {
   return parseStudy(
     {
       name: "tickets",
