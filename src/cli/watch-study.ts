@@ -36,11 +36,12 @@ export function watchStudy(terminal: Terminal): (event: StudyEvent) => void {
     const fraction = totalWeight === 0 ? 1 : (doneWeight + running) / totalWeight;
     const mine = doneWeight + running - earlierWeight;
     const elapsedMs = performance.now() - begunMs;
+    // The first moments go into loading, and would promise hours.
     const leftMs = ((totalWeight - doneWeight - running) / mine) * elapsedMs;
     const head = [
       `${bar(fraction, 30)} ${String(Math.floor(100 * fraction)).padStart(3)}%`,
       `${done} of ${count(total, "run")}`,
-      ...(mine > 0 && Number.isFinite(leftMs) ? [`ETA ${duration(leftMs)}`] : []),
+      ...(mine > 0.02 * totalWeight ? [`ETA ${duration(leftMs)}`] : []),
     ];
     const names = [...workers.values()].map(({ trial }) => `${trial.recipe}, ${trial.seed}`);
     const widest = Math.max(0, ...names.map((name) => name.length));
