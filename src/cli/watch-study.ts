@@ -21,6 +21,7 @@ export function watchStudy(terminal: Terminal): (event: StudyEvent) => void {
   const { colors } = terminal;
   const begunMs = performance.now();
   const workers = new Map<number, WorkerLine>();
+  const elsewhere = new Set<Trial>();
   let total = 0;
   let totalWeight = 0;
   let done = 0;
@@ -104,7 +105,10 @@ export function watchStudy(terminal: Terminal): (event: StudyEvent) => void {
         if (event.error.hint !== undefined) terminal.line(`  hint: ${event.error.hint}`);
         break;
       case "trial-elsewhere":
-        terminal.line(`${nameOf(event.trial)} is being run by another process; it is looked at again later`);
+        workers.delete(event.worker);
+        if (elsewhere.has(event.trial)) break;
+        elsewhere.add(event.trial);
+        terminal.line(`${nameOf(event.trial)} is being run by another process`);
         break;
       case "worker-lost":
         terminal.warn(`${nameOf(event.trial)}: ${event.message}`);

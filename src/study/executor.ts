@@ -10,7 +10,7 @@ export type TrialEvent =
   | { type: "trial-end"; worker: number; trial: Trial; result: RunResult }
   | { type: "trial-failed"; worker: number; trial: Trial; error: SteadytuneError }
   /** Another process is at work on the trial; it is looked at again later. */
-  | { type: "trial-elsewhere"; trial: Trial }
+  | { type: "trial-elsewhere"; worker: number; trial: Trial }
   | { type: "worker-lost"; worker: number; trial: Trial; message: string };
 
 export interface ExecutorOptions {

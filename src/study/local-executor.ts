@@ -52,6 +52,7 @@ async function lane(number: number, queue: Trial[], options: ExecutorOptions): P
   let worker: WorkerProcess | null = null;
   try {
     let loaded: string | null = null;
+    let elsewhere = 0;
     for (let trial = take(queue, loaded); trial !== null && !signal?.aborted; trial = take(queue, loaded)) {
       const current = trial;
       loaded = preparedKey(trial.config);
@@ -63,6 +64,7 @@ async function lane(number: number, queue: Trial[], options: ExecutorOptions): P
           { signal, onEvent: (event) => onEvent({ type: "trial-event", worker: number, trial: current, event }) },
         );
         if (end.type === "done") {
+          elsewhere = 0;
           onEvent({ type: "trial-end", worker: number, trial, result: end.result });
           break;
         }
@@ -74,9 +76,10 @@ async function lane(number: number, queue: Trial[], options: ExecutorOptions): P
         }
         if (fatalCodes.has(end.error.code)) throw end.error;
         if (end.error.code === "ERR_LOCKED") {
-          onEvent({ type: "trial-elsewhere", trial });
+          onEvent({ type: "trial-elsewhere", worker: number, trial });
           queue.push(trial);
-          await sleep(elsewhereMs, undefined, signal ? { signal } : {}).catch(() => {});
+          elsewhere += 1;
+          if (elsewhere >= queue.length) await sleep(elsewhereMs, undefined, signal ? { signal } : {}).catch(() => {});
         } else {
           onEvent({ type: "trial-failed", worker: number, trial, error: end.error });
         }

@@ -1,7 +1,8 @@
 import { join } from "node:path";
-import type { SteadytuneError } from "../errors.js";
+import { setTimeout as sleep } from "node:timers/promises";
+import { LockedError, type SteadytuneError } from "../errors.js";
 import { makeFolder, writeFileAtomic } from "../files/atomic.js";
-import { lockFile } from "../files/lock.js";
+import { lockFile, type Lock } from "../files/lock.js";
 import type { Executor, TrialEvent } from "./executor.js";
 import type { Study } from "./file.js";
 import { studyPaths } from "./folder.js";
@@ -73,7 +74,7 @@ export async function planStudy(
 ): Promise<{ manifest: Manifest; workers: number }> {
   const planned = await planTrials(study, folder, workers);
   await makeFolder(folder);
-  await using _lock = await lockFile(join(folder, ".plan.lock"), folder);
+  await using _lock = await lockPatiently(join(folder, ".plan.lock"), folder);
   const before = replan ? null : await readManifest(folder);
   const { name, title, description } = study;
   const manifest: Manifest = {
@@ -82,6 +83,18 @@ export async function planStudy(
   };
   if (JSON.stringify(before) !== JSON.stringify(manifest)) await writeManifest(folder, manifest);
   return { manifest, workers: planned.workers };
+}
+
+/** Another process holds this lock for no longer than it takes to write the manifest. */
+async function lockPatiently(path: string, what: string): Promise<Lock> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await lockFile(path, what);
+    } catch (error) {
+      if (!(error instanceof LockedError) || attempt === 100) throw error;
+      await sleep(100);
+    }
+  }
 }
 
 /** Why a trial failed stands beside what there is of it, for `status` and for people. */

@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { asOutputError, makeFolder } from "../files/atomic.js";
+import { lockFile } from "../files/lock.js";
 import type { RunEvent } from "../training/events.js";
 import { train } from "../training/finetune.js";
 import type { Prepared } from "../training/prepare.js";
@@ -38,15 +39,17 @@ export async function runTrial(
 ): Promise<RunResult> {
   const { work, trials } = studyPaths(folder);
   const own = join(work, trial.id);
-  if (isFinished(folder, trial)) return readTrialResult(folder, trial);
+  await makeFolder(work);
   await makeFolder(trials);
+  // The run's own lock lies in the folder that moves away, and could be taken anew right after.
+  await using _lock = await lockFile(`${own}.lock`, own);
+  if (isFinished(folder, trial)) return await readTrialResult(folder, trial);
   await rm(join(own, failureFile), { force: true });
   const result = await train(prepared, trial.config, own, options);
   try {
     await rename(own, trialFolder(folder, trial));
   } catch (error) {
-    // Another process that waited for the lock has found the result and moved the folder first.
-    if (!isFinished(folder, trial)) throw asOutputError(error, trialFolder(folder, trial));
+    throw asOutputError(error, trialFolder(folder, trial));
   }
   return result;
 }

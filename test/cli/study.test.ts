@@ -120,6 +120,23 @@ test("a study killed in the middle goes on, and ends with the bits of an unbroke
   t.deepEqual(outcomes(output), outcomes(join(folder, "unbroken")));
 });
 
+test("two processes on one folder share the work, and no trial is trained twice", async (t) => {
+  const { folder, file } = writeStudy(t, { base: { threads: 1, steps: 100 }, seeds: 3 });
+  const output = join(folder, "out");
+  const both = await Promise.all(
+    [0, 1].map(() => steadytune(["study", file, "--workers", "1", "--output", output, "--quiet", "--json"])),
+  );
+  for (const { code, stderr } of both) t.is(code, 0, stderr);
+  const trials = readdirSync(join(output, "trials"));
+  t.is(trials.length, 6);
+  t.deepEqual(readdirSync(join(output, "work")), []);
+  for (const id of trials) {
+    const log = readFileSync(join(output, "trials", id, "log.jsonl"), "utf8");
+    t.is(log.match(/"type":"start"/g)?.length, 1);
+    t.is(log.match(/"type":"step"/g)?.length, 100);
+  }
+});
+
 test("a worker that is killed costs no result: its trial goes on in another one", async (t) => {
   const { folder, file } = writeStudy(t, { base: { threads: 1, steps: 400 } });
   const output = join(folder, "out");
