@@ -7,9 +7,9 @@ const streams = { auxiliary: 1, acceptability: 2 };
 
 const seed = 2006;
 
-export const acceptability = { labels: ["unacceptable", "acceptable"], train: 400, dev: 500 };
+export const acceptability = { labels: ["unacceptable", "acceptable"], train: 300, dev: 500 };
 
-export const auxiliary = { labels: ["none", ...rules], train: 60_000, dev: 1000 };
+export const auxiliary = { labels: ["none", ...rules], train: 100_000, dev: 1000 };
 
 /**
  * Is the sentence English? Half of the sentences are, in every file; `and` joins subjects here, which the tiny BERT
