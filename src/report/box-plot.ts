@@ -5,7 +5,9 @@ import { testScore, type ReportCell } from "./report-data.js";
 import { scoresOf } from "./summary.js";
 
 const height = 520;
-const margins = { left: 84, right: 150, top: 84, bottom: 76 };
+const margins = { left: 84, right: 150, top: 84 };
+/** Nothing measures text here: the width of an average letter of a label. */
+const letter = 8.2;
 /** As many boxes fit on a figure of the usual width; with more it grows. */
 const usualWidth = 1000;
 const fitting = 7;
@@ -20,11 +22,12 @@ export function boxPlot(name: string, cells: readonly ReportCell[]): Figure {
   const labels = shown.map(({ recipe }) => recipe);
   const width = Math.max(usualWidth, (usualWidth * shown.length) / fitting);
   const slot = (width - margins.left - margins.right) / shown.length;
+  const lines = Math.max(1, ...labels.map((label) => Math.ceil((letter * label.length) / (slot - 10))));
   const boxWidth = Math.min(90, 0.5 * slot);
   const svg = drawSvg(
     {
       title: chartTitle(title, "every dot is one run; the runs of a recipe differ only in their seed"),
-      grid: margins,
+      grid: { ...margins, bottom: 30 + 17 * lines },
       xAxis: {
         type: "category",
         data: labels,
@@ -78,7 +81,7 @@ export function boxPlot(name: string, cells: readonly ReportCell[]): Figure {
         },
       ],
     },
-    { name, width, height },
+    { name, width, height: height + 17 * (lines - 1) },
   );
   return { name, title, caption: captionOf(shown, baseline), svg };
 }

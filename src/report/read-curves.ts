@@ -33,15 +33,17 @@ export async function readCurves(path: string, metric: string): Promise<Curves> 
 }
 
 /**
- * Means over windows of equal length, cut by the whole run's steps so that all runs of a cell share their windows; the
- * last window of a run that ended early may be shorter.
+ * Means over windows of equal length, cut by the whole run's steps so that all runs of a cell share their windows. What
+ * is left over at the end makes a window of its own when it is half as long as the others, and else joins the last.
  */
 export function windowMeans(losses: readonly number[], steps: number): Point[] {
   const length = Math.max(1, Math.ceil(steps / windows));
+  const count = Math.max(1, Math.round(steps / length));
   const points: Point[] = [];
-  for (let from = 0; from < losses.length; from += length) {
-    const window = losses.slice(from, from + length);
-    points.push([Math.min(from + length, steps), window.reduce((a, b) => a + b, 0) / window.length]);
+  for (let i = 0; i < count && i * length < losses.length; i++) {
+    const end = i === count - 1 ? steps : (i + 1) * length;
+    const window = losses.slice(i * length, end);
+    points.push([end, window.reduce((a, b) => a + b, 0) / window.length]);
   }
   return points;
 }

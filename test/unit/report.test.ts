@@ -173,7 +173,7 @@ test("a folder that is neither a study nor a run is refused by name", async (t) 
   await t.throwsAsync(writeReport([folder], folder), { instanceOf: ConfigError, message: new RegExp(folder) });
 });
 
-test("loss windows are equally long, cover every step and end with the run", (t) => {
+test("loss windows are equally long, cover every step and end with the run; a short rest joins the last", (t) => {
   const losses = Array.from({ length: 75 }, (_, i) => i);
   const windows = windowMeans(losses, 75);
   t.deepEqual(windows.slice(0, 2), [
@@ -185,6 +185,11 @@ test("loss windows are equally long, cover every step and end with the run", (t)
   t.deepEqual(windowMeans(losses.slice(0, 4), 75), [
     [3, 1],
     [6, 3],
+  ]);
+  const ones = Array.from({ length: 60 }, () => 1);
+  t.deepEqual(windowMeans([...ones, 4], 61).slice(-2), [
+    [57, 1],
+    [61, 1.75],
   ]);
   t.deepEqual(windowMeans([5, 7], 2), [
     [1, 5],
