@@ -150,3 +150,10 @@ test("killed at any instant, a folder is whole: the old one or the new one", asy
     t.is(await readFile(join(target, "first"), "utf8"), await readFile(join(target, "second"), "utf8"));
   }
 });
+
+test("a folder that can never be made is an error, also where Node's recursive mkdir would not return", async (t) => {
+  await t.throwsAsync(makeFolder("/proc/nowhere/deeper"), { instanceOf: OutputError });
+  const made = join(temporaryFolder(t), "a/b/c");
+  await Promise.all([makeFolder(made), makeFolder(made)]);
+  t.deepEqual(await readdir(made), []);
+});
