@@ -195,7 +195,7 @@ function unknownMethod(key: string, name: unknown): Problem {
 }
 
 /** "/methods/0/decay" to "methods[0].decay". */
-function keyName(instancePath: string): string {
+export function keyName(instancePath: string): string {
   return instancePath
     .split("/")
     .slice(1)

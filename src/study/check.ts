@@ -1,3 +1,4 @@
+import { keyName } from "../config/check.js";
 import { Ajv, type ErrorObject } from "ajv";
 import { nearest } from "../config/suggest.js";
 import { ConfigError } from "../errors.js";
@@ -42,13 +43,4 @@ function describe({ keyword, instancePath, params, data, parentSchema, message }
   }
   const value = JSON.stringify(data) ?? String(data);
   return { message: `${key || "the study"} ${message ?? "is not valid"}, but is ${value.slice(0, 60)}` };
-}
-
-/** "/stages/0/recipes/1" to "stages[0].recipes[1]". */
-function keyName(instancePath: string): string {
-  return instancePath
-    .split("/")
-    .slice(1)
-    .map((part, i) => (/^\d+$/.test(part) ? `[${part}]` : i === 0 ? part : `.${part}`))
-    .join("");
 }
