@@ -182,7 +182,8 @@ at::Tensor Bert::run_block(int64_t layer, const at::Tensor& x, const PackedBatch
 
   const at::Tensor qkv = apply(block.qkv, x);
   const at::Tensor context = std::get<0>(operators::packed_attention(
-      qkv, batch.row_offsets, batch.row_numbers, shape_.heads, attention_dropout, dropout.seed, layer, dropout.step));
+      qkv, batch.row_offsets, batch.row_numbers, shape_.heads, false, attention_dropout, dropout.seed, layer,
+      static_cast<int64_t>(Site::attention_probabilities), dropout.step));
   const at::Tensor attended =
       apply(block.attention_norm, x + drop(apply(block.attention_output, context), Site::attention_output));
 

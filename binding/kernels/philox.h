@@ -17,13 +17,19 @@ namespace steadytune {
 /// What a random number is for. `initSeed` keys the first two, `orderSeed` the others.
 enum class Stream : uint32_t { classifier_init = 1, reinit = 2, order = 3, dropout = 4, mixout = 5 };
 
-/// Where in a layer a dropout mask sits.
+/// Where a dropout mask sits: in its layer, or in front of all layers or behind them (then the layer is 0).
 enum class Site : uint32_t {
   embeddings = 0,
   attention_probabilities = 1,
   attention_output = 2,
   ffn_output = 3,
   classifier = 4,
+  ffn_activation = 5,
+  cross_attention_probabilities = 6,
+  cross_attention_output = 7,
+  relative_positions = 8,
+  decoder_embeddings = 9,
+  classifier_input = 10,
 };
 
 struct PhiloxKey {

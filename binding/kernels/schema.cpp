@@ -13,14 +13,15 @@ TORCH_LIBRARY(steadytune, m) {
 
   // softmax(Q K^T / sqrt(d)) V for every row and head by itself, with dropout on the probabilities.
   // `qkv` [T, 3h], float32 or bfloat16: query, key, value of a token side by side, each [heads, d]. `row_offsets` int32
-  // [B + 1] on the CPU, from 0 to T; empty rows are allowed. `row_numbers` int32 [B].
+  // [B + 1] on the CPU, from 0 to T; empty rows are allowed. `row_numbers` int32 [B]. `causal`: the query at position i
+  // of its row sees the keys at 0 .. i alone.
   // Returns the output [T, h] and the logarithm of each softmax's denominator, float32 [heads, T], for the backward.
   m.def(
-      "packed_attention(Tensor qkv, Tensor row_offsets, Tensor row_numbers, int heads, float p, int seed, int layer, "
-      "int step) -> (Tensor output, Tensor logsumexp)");
+      "packed_attention(Tensor qkv, Tensor row_offsets, Tensor row_numbers, int heads, bool causal, float p, int seed, "
+      "int layer, int site, int step) -> (Tensor output, Tensor logsumexp)");
   m.def(
       "packed_attention_backward(Tensor grad_output, Tensor qkv, Tensor output, Tensor logsumexp, Tensor row_offsets, "
-      "Tensor row_numbers, int heads, float p, int seed, int layer, int step) -> Tensor");
+      "Tensor row_numbers, int heads, bool causal, float p, int seed, int layer, int site, int step) -> Tensor");
 
   // One AdamW step over the arena's flat float32 buffers, in place. `bounds` int64 [S, 2]: begin and end of each
   // segment; elements outside all segments do not change. `settings` float32 [S, 2]: lr_scale, weight_decay. `flags`

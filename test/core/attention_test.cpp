@@ -10,6 +10,7 @@
 using reference::Dropout;
 using reference::ints;
 using reference::relative_error;
+using steadytune::Site;
 namespace operators = steadytune::operators;
 
 namespace {
@@ -18,6 +19,8 @@ struct Batch {
   std::vector<int32_t> lengths;
   int64_t heads;
   int64_t head_size;
+  bool causal = false;
+  Site site = Site::attention_probabilities;
 
   std::vector<int32_t> numbers() const {
     std::vector<int32_t> result;
@@ -31,7 +34,8 @@ struct Batch {
 
 std::tuple<at::Tensor, at::Tensor> apply(const Batch& batch, const at::Tensor& qkv, const Dropout& dropout) {
   return operators::packed_attention(qkv, ints(reference::offsets(batch.lengths)), ints(batch.numbers()), batch.heads,
-                                     dropout.p, dropout.seed, dropout.layer, dropout.step);
+                                     batch.causal, dropout.p, dropout.seed, dropout.layer,
+                                     static_cast<int64_t>(batch.site), dropout.step);
 }
 
 /// Output and gradient of <output, weights>.
@@ -53,7 +57,8 @@ void compare(const Batch& batch, at::ScalarType dtype, double p) {
   const auto [output, grad] = apply_with_gradient(batch, qkv, weights, dropout);
 
   at::Tensor leaf = qkv.to(at::kDouble).requires_grad_(true);
-  const at::Tensor expected = reference::attention(leaf, batch.lengths, batch.numbers(), batch.heads, dropout);
+  const at::Tensor expected =
+      reference::attention(leaf, batch.lengths, batch.numbers(), batch.heads, batch.causal, dropout, batch.site);
   expected.backward(weights.to(at::kDouble));
 
   const double limit = dtype == at::kFloat ? 2e-6 : 2.5e-3;
@@ -118,7 +123,7 @@ TEST("gradients agree with finite differences of a scalar loop in float64") {
 
   std::vector<at::Tensor> masks;
   for (size_t row = 0; row < batch.lengths.size(); ++row) {
-    masks.push_back(reference::attention_mask(dropout, batch.numbers()[row], batch.heads, batch.lengths[row]));
+    masks.push_back(reference::attention_mask(dropout, batch.site, batch.numbers()[row], batch.heads, batch.lengths[row]));
   }
   const auto loss = [&](const at::Tensor& inputs) {
     const auto x = inputs.accessor<double, 2>();
@@ -168,6 +173,42 @@ TEST("gradients agree with finite differences of a scalar loop in float64") {
   EXPECT_AT_MOST(relative_error(grad, numeric), 1e-6);
 }
 
+TEST("under a causal mask no query sees a later key, both ways, in both dtypes") {
+  for (const int32_t length : {1, 2, 16, 17, 64, 65, 300, 700}) {
+    for (const auto dtype : {at::kFloat, at::kBFloat16}) {
+      for (const double p : {0.0, 0.1}) {
+        try {
+          compare({.lengths = {length}, .heads = 2, .head_size = 32, .causal = true}, dtype, p);
+        } catch (const std::exception& error) {
+          expect::fail(__FILE__, __LINE__, "length ", length, " ", toString(dtype), " p ", p, ": ", error.what());
+        }
+      }
+    }
+  }
+  compare({.lengths = {3, 0, 90, 1, 33}, .heads = 3, .head_size = 5, .causal = true}, at::kFloat, 0.3);
+}
+
+TEST("under a causal mask the first tokens of a row do not depend on those behind them, bit for bit") {
+  const Dropout dropout{.p = 0.2, .seed = 1, .layer = 2, .step = 3};
+  const at::Tensor qkv = reference::noise({300, 96}, 1);
+  const Batch whole{.lengths = {300}, .heads = 2, .head_size = 16, .causal = true};
+  const at::Tensor output = std::get<0>(apply(whole, qkv, dropout));
+  for (const int32_t length : {1, 17, 64, 100, 299}) {
+    const Batch prefix{.lengths = {length}, .heads = 2, .head_size = 16, .causal = true};
+    const at::Tensor alone = std::get<0>(apply(prefix, qkv.slice(0, 0, length), dropout));
+    EXPECT(reference::same_bits(alone, output.slice(0, 0, length)), length, " tokens");
+  }
+}
+
+TEST("each site of a layer has masks of its own") {
+  const Dropout dropout{.p = 0.5, .seed = 1, .layer = 2, .step = 3};
+  const at::Tensor qkv = reference::noise({64, 96}, 1);
+  const Batch self{.lengths = {64}, .heads = 2, .head_size = 16};
+  const Batch cross{.lengths = {64}, .heads = 2, .head_size = 16, .site = Site::cross_attention_probabilities};
+  compare(cross, at::kFloat, 0.5);
+  EXPECT(relative_error(std::get<0>(apply(self, qkv, dropout)), std::get<0>(apply(cross, qkv, dropout))) > 0.3);
+}
+
 TEST("logsumexp is the logarithm of the softmax's denominator, [heads, T]") {
   const Batch batch{.lengths = {4, 9}, .heads = 2, .head_size = 8};
   const at::Tensor qkv = reference::noise({13, 48}, 1);
@@ -178,17 +219,20 @@ TEST("logsumexp is the logarithm of the softmax's denominator, [heads, T]") {
 }
 
 TEST("attention does not depend on the number of threads, bit for bit") {
-  const Batch batch{.lengths = {300, 5, 64, 70, 1, 129, 33, 64}, .heads = 3, .head_size = 32};
+  Batch batch{.lengths = {300, 5, 64, 70, 1, 129, 33, 64}, .heads = 3, .head_size = 32};
   const at::Tensor qkv = reference::noise({batch.tokens(), 288}, 1);
   const at::Tensor weights = reference::noise({batch.tokens(), 96}, 2);
   const Dropout dropout{.p = 0.1, .seed = 1, .layer = 2, .step = 3};
-  const reference::Threads one(1);
-  const auto [output, grad] = apply_with_gradient(batch, qkv, weights, dropout);
-  for (const int threads : {2, 3, 8}) {
-    const reference::Threads many(threads);
-    const auto [other_output, other_grad] = apply_with_gradient(batch, qkv, weights, dropout);
-    EXPECT(reference::same_bits(other_output, output), threads, " threads");
-    EXPECT(reference::same_bits(other_grad, grad), threads, " threads");
+  for (const bool causal : {false, true}) {
+    batch.causal = causal;
+    const reference::Threads one(1);
+    const auto [output, grad] = apply_with_gradient(batch, qkv, weights, dropout);
+    for (const int threads : {2, 3, 8}) {
+      const reference::Threads many(threads);
+      const auto [other_output, other_grad] = apply_with_gradient(batch, qkv, weights, dropout);
+      EXPECT(reference::same_bits(other_output, output), threads, " threads");
+      EXPECT(reference::same_bits(other_grad, grad), threads, " threads");
+    }
   }
 }
 
@@ -211,7 +255,7 @@ TEST("a row's attention does not depend on its place in the batch or on the othe
     }
     at::Tensor leaf = at::cat(inputs).requires_grad_(true);
     const auto [output, logsumexp] = operators::packed_attention(leaf, ints(reference::offsets(order_lengths)),
-                                                                 ints(order_numbers), 2, 0.2, 1, 2, 3);
+                                                                 ints(order_numbers), 2, false, 0.2, 1, 2, 1, 3);
     output.backward(at::cat(grads));
     return std::pair{output.detach(), leaf.grad()};
   };
@@ -230,7 +274,7 @@ TEST("large scores neither overflow nor lose the maximum") {
   const at::Tensor qkv = reference::noise({20, 48}, 1) * 60;
   at::Tensor leaf = qkv.to(at::kDouble);
   const Dropout none{.p = 0.0, .seed = 0, .layer = 0, .step = 0};
-  const at::Tensor expected = reference::attention(leaf, batch.lengths, batch.numbers(), 1, none);
+  const at::Tensor expected = reference::attention(leaf, batch.lengths, batch.numbers(), 1, false, none, batch.site);
   EXPECT_AT_MOST(relative_error(std::get<0>(apply(batch, qkv, none)), expected), 1e-4);
 }
 
@@ -251,14 +295,14 @@ TEST("a NaN in one key makes that row's head NaN, its gradient too, and touches 
 
 TEST("a batch without tokens gives an empty output") {
   const auto [output, logsumexp] =
-      operators::packed_attention(at::empty({0, 24}), ints({0, 0}), ints({1}), 2, 0.1, 0, 0, 0);
+      operators::packed_attention(at::empty({0, 24}), ints({0, 0}), ints({1}), 2, false, 0.1, 0, 0, 1, 0);
   EXPECT(output.sizes() == at::IntArrayRef({0, 8}) && logsumexp.sizes() == at::IntArrayRef({2, 0}));
 }
 
 TEST("bad arguments of packed_attention are refused by name") {
   const at::Tensor qkv = at::zeros({4, 24});
   const auto call = [](const at::Tensor& x, const at::Tensor& offsets, const at::Tensor& numbers, int64_t heads) {
-    return operators::packed_attention(x, offsets, numbers, heads, 0.1, 0, 0, 0);
+    return operators::packed_attention(x, offsets, numbers, heads, false, 0.1, 0, 0, 1, 0);
   };
   EXPECT_THROWS(call(qkv, ints({0, 4}), ints({0}), 3), "not query, key and value of 3 heads");
   EXPECT_THROWS(call(qkv, ints({0, 4}), ints({0}), 0), "heads = 0");

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <vector>
 
 #include "kernels/dropout.h"
@@ -53,8 +54,9 @@ inline at::Tensor token_mask(const Dropout& dropout, steadytune::Site site, cons
 }
 
 /// Factors [heads, length, length] of the mask on one row's attention probabilities.
-inline at::Tensor attention_mask(const Dropout& dropout, int32_t row, int64_t heads, int64_t length) {
-  const steadytune::DropoutDraw how = draw(dropout, steadytune::Site::attention_probabilities);
+inline at::Tensor attention_mask(const Dropout& dropout, steadytune::Site site, int32_t row, int64_t heads,
+                                 int64_t length) {
+  const steadytune::DropoutDraw how = draw(dropout, site);
   at::Tensor mask = at::empty({heads, length, length}, at::kDouble);
   auto factor = mask.accessor<double, 3>();
   for (int64_t head = 0; head < heads; ++head) {
@@ -75,7 +77,8 @@ inline at::Tensor attention_mask(const Dropout& dropout, int32_t row, int64_t he
 
 /// softmax(Q K^T / sqrt(d)) * mask V of a packed batch, by plain ATen operators that autograd follows.
 inline at::Tensor attention(const at::Tensor& qkv, const std::vector<int32_t>& lengths,
-                            const std::vector<int32_t>& row_numbers, int64_t heads, const Dropout& dropout) {
+                            const std::vector<int32_t>& row_numbers, int64_t heads, bool causal, const Dropout& dropout,
+                            steadytune::Site site) {
   const int64_t hidden = qkv.size(1) / 3;
   const int64_t head_size = hidden / heads;
   std::vector<at::Tensor> outputs;
@@ -84,11 +87,14 @@ inline at::Tensor attention(const at::Tensor& qkv, const std::vector<int32_t>& l
     const int64_t length = lengths[row];
     const at::Tensor split =
         qkv.slice(0, begin, begin + length).view({length, 3, heads, head_size}).permute({1, 2, 0, 3});
-    const at::Tensor scores =
-        at::matmul(split[0], split[1].transpose(1, 2)) / std::sqrt(static_cast<double>(head_size));
+    at::Tensor scores = at::matmul(split[0], split[1].transpose(1, 2)) / std::sqrt(static_cast<double>(head_size));
+    if (causal) {
+      const at::Tensor later = at::ones({length, length}, at::kBool).triu(1);
+      scores = scores.masked_fill(later, -std::numeric_limits<double>::infinity());
+    }
     at::Tensor weights = at::softmax(scores, -1);
     if (dropout.p > 0.0) {
-      weights = weights * attention_mask(dropout, row_numbers[row], heads, length);
+      weights = weights * attention_mask(dropout, site, row_numbers[row], heads, length);
     }
     outputs.push_back(at::matmul(weights, split[2]).transpose(0, 1).reshape({length, hidden}));
     begin += length;

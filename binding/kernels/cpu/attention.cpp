@@ -84,23 +84,24 @@ constexpr int64_t forward_task_queries = 256;
 
 template <typename Scalar>
 AttentionRow<Scalar> attention_row(const at::Tensor& qkv, const int32_t* offsets, const int32_t* numbers, int64_t row,
-                                   int64_t heads) {
+                                   int64_t heads, bool causal) {
   return {
       .qkv = qkv.const_data_ptr<Scalar>() + offsets[row] * qkv.size(1),
       .length = offsets[row + 1] - offsets[row],
       .heads = heads,
       .head_size = qkv.size(1) / (3 * heads),
       .row = static_cast<uint32_t>(numbers[row]),
+      .causal = causal,
   };
 }
 
 std::tuple<at::Tensor, at::Tensor> packed_attention(const at::Tensor& qkv_any, const at::Tensor& row_offsets,
-                                                    const at::Tensor& row_numbers, int64_t heads, double p,
-                                                    int64_t seed, int64_t layer, int64_t step) {
+                                                    const at::Tensor& row_numbers, int64_t heads, bool causal,
+                                                    double p, int64_t seed, int64_t layer, int64_t site,
+                                                    int64_t step) {
   const int64_t hidden = check_attention("packed_attention", qkv_any, row_offsets, row_numbers, heads);
   check_device("packed_attention", "row_numbers", row_numbers, qkv_any);
-  const DropoutDraw draw =
-      checked_draw("packed_attention", p, seed, layer, static_cast<int64_t>(Site::attention_probabilities), step);
+  const DropoutDraw draw = checked_draw("packed_attention", p, seed, layer, site, step);
   const at::Tensor qkv = qkv_any.contiguous();
   const int64_t tokens = qkv.size(0);
   at::Tensor output = at::empty({tokens, hidden}, qkv.options());
@@ -115,7 +116,7 @@ std::tuple<at::Tensor, at::Tensor> packed_attention(const at::Tensor& qkv_any, c
     run_tasks(tasks, floats, [&](const Task& task, float* scratch) {
       const int64_t first = offsets[task.row];
       const AttentionForward<Scalar> forward{
-          .row = attention_row<Scalar>(qkv, offsets, numbers, task.row, heads),
+          .row = attention_row<Scalar>(qkv, offsets, numbers, task.row, heads, causal),
           .output = output.mutable_data_ptr<Scalar>() + first * hidden,
           .logsumexp = logsumexp.mutable_data_ptr<float>() + first,
           .logsumexp_stride = tokens,
@@ -129,7 +130,7 @@ std::tuple<at::Tensor, at::Tensor> packed_attention(const at::Tensor& qkv_any, c
 at::Tensor packed_attention_backward(const at::Tensor& grad_output_any, const at::Tensor& qkv_any,
                                      const at::Tensor& output, const at::Tensor& logsumexp,
                                      const at::Tensor& row_offsets, const at::Tensor& row_numbers, int64_t heads,
-                                     double p, int64_t seed, int64_t layer, int64_t step) {
+                                     bool causal, double p, int64_t seed, int64_t layer, int64_t site, int64_t step) {
   const char* op = "packed_attention_backward";
   const int64_t hidden = check_attention(op, qkv_any, row_offsets, row_numbers, heads);
   const int64_t tokens = qkv_any.size(0);
@@ -142,7 +143,7 @@ at::Tensor packed_attention_backward(const at::Tensor& grad_output_any, const at
   check_tensor(op, "logsumexp", logsumexp, at::kFloat, 2);
   TORCH_CHECK(logsumexp.size(0) == heads && logsumexp.size(1) == tokens,
               "steadytune::packed_attention_backward: logsumexp must be [", heads, ", ", tokens, "].");
-  const DropoutDraw draw = checked_draw(op, p, seed, layer, static_cast<int64_t>(Site::attention_probabilities), step);
+  const DropoutDraw draw = checked_draw(op, p, seed, layer, site, step);
   const at::Tensor qkv = qkv_any.contiguous();
   const at::Tensor grad_output = grad_output_any.contiguous();
   at::Tensor grad_qkv = at::empty_like(qkv);
@@ -158,7 +159,7 @@ at::Tensor packed_attention_backward(const at::Tensor& grad_output_any, const at
     run_tasks(tasks, floats, [&](const Task& task, float* scratch) {
       const int64_t first = offsets[task.row];
       const AttentionBackward<Scalar> backward{
-          .row = attention_row<Scalar>(qkv, offsets, numbers, task.row, heads),
+          .row = attention_row<Scalar>(qkv, offsets, numbers, task.row, heads, causal),
           .grad_output = grad_output.const_data_ptr<Scalar>() + first * hidden,
           .logsumexp = logsumexp.const_data_ptr<float>() + first,
           .logsumexp_stride = tokens,

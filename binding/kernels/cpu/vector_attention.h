@@ -37,7 +37,26 @@ struct HeadShape {
   int64_t padded_length = round_up(length, width);
   int64_t padded_head_size = round_up(head_size, width);
   int64_t tile = std::min(attention_tile(length), length);
-  int64_t mask_blocks = (length + dropout_block_columns - 1) / dropout_block_columns;
+};
+
+/// A tile of queries and the keys that any of them sees: all of the row, or under a causal mask those up to the last
+/// query. Buffers of the tile keep the stride of the whole row.
+struct Tile {
+  Tile(const HeadShape& shape, int64_t query_begin, int64_t query_end, bool causal_mask)
+      : begin(query_begin),
+        queries(std::min(shape.tile, query_end - query_begin)),
+        keys(causal_mask ? begin + queries : shape.length),
+        padded_keys(round_up(keys, width)),
+        causal(causal_mask) {}
+
+  /// Keys that the tile's query of this index sees.
+  int64_t seen(int64_t query) const { return causal ? begin + query + 1 : keys; }
+
+  int64_t begin;
+  int64_t queries;
+  int64_t keys;
+  int64_t padded_keys;
+  bool causal;
 };
 
 /// Factors of dropout on the probabilities of a tile of queries, [tile, padded_length]: 0 or the scale.
@@ -51,10 +70,11 @@ class MaskTile {
         place_(reinterpret_cast<uint32_t*>(scratch.take(padded_blocks()))),
         block_(reinterpret_cast<uint32_t*>(scratch.take(padded_blocks()))) {}
 
-  void draw(const DropoutLanes& dropout, uint32_t row, int64_t head, int64_t query_begin, int64_t queries) {
-    const int64_t blocks = shape_.mask_blocks;
+  void draw(const DropoutLanes& dropout, uint32_t row, int64_t head, const Tile& tile) {
+    const int64_t queries = tile.queries;
+    const int64_t blocks = mask_blocks(tile.keys);
     for (int64_t query = 0; query < queries; ++query) {
-      const uint32_t place = attention_place(static_cast<uint32_t>(head), static_cast<uint32_t>(query_begin + query));
+      const uint32_t place = attention_place(static_cast<uint32_t>(head), static_cast<uint32_t>(tile.begin + query));
       for (int64_t block = 0; block < blocks; ++block) {
         place_[query * blocks + block] = place;
         block_[query * blocks + block] = static_cast<uint32_t>(block);
@@ -68,14 +88,15 @@ class MaskTile {
     for (int64_t query = 0; query < queries; ++query) {
       float* factors = factors_ + query * shape_.padded_length;
       dropout.for_each_factor(lanes_ + query * drawn, drawn, [&](int64_t key, float factor) { factors[key] = factor; });
-      zero(factors + drawn, shape_.padded_length - drawn);
+      zero(factors + drawn, tile.padded_keys - drawn);
     }
   }
 
   const float* of(int64_t query) const { return factors_ + query * shape_.padded_length; }
 
  private:
-  int64_t padded_blocks() const { return round_up(shape_.tile * shape_.mask_blocks, 16); }
+  static int64_t mask_blocks(int64_t keys) { return (keys + dropout_block_columns - 1) / dropout_block_columns; }
+  int64_t padded_blocks() const { return round_up(shape_.tile * mask_blocks(shape_.length), 16); }
 
   const HeadShape& shape_;
   float* factors_;
@@ -145,13 +166,13 @@ void pack_head(const HeadShape& shape, const Scalar* source, int64_t stride, flo
   zero(target + shape.length * shape.padded_head_size, (shape.padded_length - shape.length) * shape.padded_head_size);
 }
 
-/// scores [queries, padded_length] = query key^T; padded keys get -inf, so that they weigh nothing.
-inline void score(const HeadShape& shape, const float* query, int64_t queries, const float* key_transposed,
+/// scores [queries, padded_keys] = query key^T; keys that a query does not see get -inf, so that they weigh nothing.
+inline void score(const HeadShape& shape, const Tile& tile, const float* query, const float* key_transposed,
                   float* scores) {
-  multiply<false>(queries, shape.padded_length, shape.head_size, query, shape.padded_head_size, 1, key_transposed,
+  multiply<false>(tile.queries, tile.padded_keys, shape.head_size, query, shape.padded_head_size, 1, key_transposed,
                   shape.padded_length, scores, shape.padded_length);
-  for (int64_t i = 0; i < queries; ++i) {
-    for (int64_t key = shape.length; key < shape.padded_length; ++key) {
+  for (int64_t i = 0; i < tile.queries; ++i) {
+    for (int64_t key = tile.seen(i); key < tile.padded_keys; ++key) {
       scores[i * shape.padded_length + key] = -std::numeric_limits<float>::infinity();
     }
   }
@@ -168,14 +189,14 @@ inline float largest_of(const Vec& values) {
 /// Turns a row of scores into exp(score - largest), masked by `factors` where given. Returns {largest, sum of the
 /// unmasked exponentials}.
 template <bool masked>
-std::pair<float, float> exponentials(float* scores, const float* factors, int64_t padded_length) {
+std::pair<float, float> exponentials(float* scores, const float* factors, int64_t padded_keys) {
   Vec largest(-std::numeric_limits<float>::infinity());
-  for (int64_t key = 0; key < padded_length; key += width) {
+  for (int64_t key = 0; key < padded_keys; key += width) {
     largest = at::vec::maximum(largest, Vec::loadu(scores + key));
   }
   const float shift = largest_of(largest);
   Vec sum(0.0f);
-  for (int64_t key = 0; key < padded_length; key += width) {
+  for (int64_t key = 0; key < padded_keys; key += width) {
     Vec weight = (Vec::loadu(scores + key) - Vec(shift)).exp_u20();
     sum = sum + weight;
     if constexpr (masked) {
@@ -192,9 +213,9 @@ std::pair<float, float> exponentials(float* scores, const float* factors, int64_
 /// than from output . grad_output as flash attention does: then the row of dS sums to zero up to float32 rounding even
 /// where the output was rounded to bfloat16.
 template <bool masked>
-void softmax_backward(float* scores, float* grad_scores, const float* factors, float logsumexp, int64_t padded_length) {
+void softmax_backward(float* scores, float* grad_scores, const float* factors, float logsumexp, int64_t padded_keys) {
   Vec products(0.0f);
-  for (int64_t key = 0; key < padded_length; key += width) {
+  for (int64_t key = 0; key < padded_keys; key += width) {
     const Vec probability = (Vec::loadu(scores + key) - Vec(logsumexp)).exp_u20();
     Vec grad = Vec::loadu(grad_scores + key);
     if constexpr (masked) {
@@ -206,7 +227,7 @@ void softmax_backward(float* scores, float* grad_scores, const float* factors, f
   }
   // As in the forward: what is not finite must stay so.
   const Vec mean(sum_of(products) + 0.0f * logsumexp);
-  for (int64_t key = 0; key < padded_length; key += width) {
+  for (int64_t key = 0; key < padded_keys; key += width) {
     const Vec probability = Vec::loadu(scores + key);
     (probability * (Vec::loadu(grad_scores + key) - mean)).store(grad_scores + key);
     if constexpr (masked) {
@@ -232,26 +253,27 @@ void attention_forward_head(const AttentionForward<Scalar>& task, int64_t head, 
   pack_head(shape, qkv + 2 * hidden, stride, scratch.value);
 
   for (int64_t begin = queries_of_task.begin; begin < queries_of_task.end; begin += shape.tile) {
-    const int64_t queries = std::min(shape.tile, queries_of_task.end - begin);
+    const Tile tile(shape, begin, queries_of_task.end, row.causal);
+    const int64_t queries = tile.queries;
     pack_rows(qkv + begin * stride, stride, queries, shape.head_size, scale, scratch.query, padded);
-    score(shape, scratch.query, queries, scratch.key_transposed, scratch.scores);
+    score(shape, tile, scratch.query, scratch.key_transposed, scratch.scores);
     if (masked) {
-      scratch.mask.draw(dropout, row.row, head, begin, queries);
+      scratch.mask.draw(dropout, row.row, head, tile);
     }
     float largest[max_attention_tile];
     float sums[max_attention_tile];
     for (int64_t query = 0; query < queries; ++query) {
       float* scores = scratch.scores + query * shape.padded_length;
       std::tie(largest[query], sums[query]) =
-          masked ? exponentials<true>(scores, scratch.mask.of(query), shape.padded_length)
-                 : exponentials<false>(scores, nullptr, shape.padded_length);
+          masked ? exponentials<true>(scores, scratch.mask.of(query), tile.padded_keys)
+                 : exponentials<false>(scores, nullptr, tile.padded_keys);
     }
     for (int64_t query = 0; query < queries; query += width) {
       const int64_t size = std::min(width, queries - query);
       (Vec::loadu(largest + query, size) + Vec::loadu(sums + query, size).log())
           .store(task.logsumexp + head * task.logsumexp_stride + begin + query, size);
     }
-    multiply<false>(queries, padded, shape.length, scratch.scores, shape.padded_length, 1, scratch.value, padded,
+    multiply<false>(queries, padded, tile.keys, scratch.scores, shape.padded_length, 1, scratch.value, padded,
                     scratch.output, padded);
     Scalar* output = task.output + begin * hidden + head * row.head_size;
     for (int64_t query = 0; query < queries; ++query) {
@@ -284,31 +306,32 @@ void attention_backward_head(const AttentionBackward<Scalar>& task, int64_t head
   zero(scratch.grad_key, shape.length * padded);
 
   for (int64_t begin = 0; begin < shape.length; begin += shape.tile) {
-    const int64_t queries = std::min(shape.tile, shape.length - begin);
+    const Tile tile(shape, begin, shape.length, row.causal);
+    const int64_t queries = tile.queries;
     pack_rows(qkv + begin * stride, stride, queries, shape.head_size, scale, scratch.query, padded);
     pack_rows(grad_output + begin * hidden, hidden, queries, shape.head_size, 1.0f, scratch.grad_output, padded);
-    score(shape, scratch.query, queries, scratch.key_transposed, scratch.scores);
-    multiply<false>(queries, padded_length, shape.head_size, scratch.grad_output, padded, 1, scratch.value_transposed,
+    score(shape, tile, scratch.query, scratch.key_transposed, scratch.scores);
+    multiply<false>(queries, tile.padded_keys, shape.head_size, scratch.grad_output, padded, 1, scratch.value_transposed,
                     padded_length, scratch.grad_scores, padded_length);
     if (masked) {
-      scratch.mask.draw(dropout, row.row, head, begin, queries);
+      scratch.mask.draw(dropout, row.row, head, tile);
     }
     for (int64_t query = 0; query < queries; ++query) {
       float* scores = scratch.scores + query * padded_length;
       float* grad_scores = scratch.grad_scores + query * padded_length;
       const float logsumexp = task.logsumexp[head * task.logsumexp_stride + begin + query];
       if (masked) {
-        softmax_backward<true>(scores, grad_scores, scratch.mask.of(query), logsumexp, padded_length);
+        softmax_backward<true>(scores, grad_scores, scratch.mask.of(query), logsumexp, tile.padded_keys);
       } else {
-        softmax_backward<false>(scores, grad_scores, nullptr, logsumexp, padded_length);
+        softmax_backward<false>(scores, grad_scores, nullptr, logsumexp, tile.padded_keys);
       }
     }
     // The query was packed with the scale in it, so the gradient of the key is complete; the query's own is not.
-    multiply<true>(shape.length, padded, queries, scratch.scores, 1, padded_length, scratch.grad_output, padded,
+    multiply<true>(tile.keys, padded, queries, scratch.scores, 1, padded_length, scratch.grad_output, padded,
                    scratch.grad_value, padded);
-    multiply<true>(shape.length, padded, queries, scratch.grad_scores, 1, padded_length, scratch.query, padded,
+    multiply<true>(tile.keys, padded, queries, scratch.grad_scores, 1, padded_length, scratch.query, padded,
                    scratch.grad_key, padded);
-    multiply<false>(queries, padded, shape.length, scratch.grad_scores, padded_length, 1, scratch.key, padded,
+    multiply<false>(queries, padded, tile.keys, scratch.grad_scores, padded_length, 1, scratch.key, padded,
                     scratch.grad_query, padded);
     unpack_rows(scratch.grad_query, padded, queries, shape.head_size, scale, grad_qkv + begin * stride, stride);
   }

@@ -28,6 +28,8 @@ struct AttentionRow {
   int64_t head_size;
   /// Number of the row in the data set.
   uint32_t row;
+  /// Query i sees keys 0 .. i alone.
+  bool causal;
 };
 
 template <typename Scalar>
