@@ -1,5 +1,7 @@
 #include "core/encoder_shape.h"
 
+#include <string>
+
 #include "core/error.h"
 
 namespace steadytune {
@@ -23,26 +25,48 @@ void check_probability(const char* key, double value) {
   }
 }
 
+void check_heads(const char* what, int64_t heads, int64_t hidden_size) {
+  check_size(what, heads, hidden_size);
+  if (hidden_size % heads != 0) {
+    throw Error("ERR_CONFIG", "the model's hiddenSize " + std::to_string(hidden_size) + " is not a multiple of its " +
+                                  what + " " + std::to_string(heads));
+  }
+}
+
 }  // namespace
 
 void EncoderShape::check() const {
   check_size("vocabularySize", vocabulary_size, largest_size);
+  check_size("embeddingSize", embedding_size, largest_size);
   check_size("hiddenSize", hidden_size, largest_size);
   check_size("layers", layers, largest_layers);
-  check_size("heads", heads, hidden_size);
+  check_heads("heads", heads, hidden_size);
   check_size("intermediateSize", intermediate_size, largest_size);
   check_size("maxPositions", max_positions, largest_size);
-  check_size("segmentTypes", segment_types, largest_size);
   check_size("outputs", outputs, largest_size);
+  if (segment_types != 0) check_size("segmentTypes", segment_types, largest_size);
+  if (position_offset != 0) check_size("positionOffset", position_offset, largest_size);
   check_probability("hiddenDropout", hidden_dropout);
   check_probability("attentionDropout", attention_dropout);
+  check_probability("activationDropout", activation_dropout);
   check_probability("classifierDropout", classifier_dropout);
-  if (hidden_size % heads != 0) {
-    throw Error("ERR_CONFIG", "the model's hiddenSize " + std::to_string(hidden_size) +
-                                  " is not a multiple of its heads " + std::to_string(heads));
+  if ((family == Family::bart) != decoder.has_value()) {
+    throw Error("ERR_CONFIG", std::string("the model's decoder and its family ") + switches().name + " do not fit");
+  }
+  if (decoder) {
+    check_size("decoder.layers", decoder->layers, largest_layers);
+    check_heads("decoder.heads", decoder->heads, hidden_size);
+    check_size("decoder.intermediateSize", decoder->intermediate_size, largest_size);
+    if (decoder->start_id < 0 || decoder->start_id >= vocabulary_size) {
+      throw Error("ERR_CONFIG", "the model's decoder.startId is " + std::to_string(decoder->start_id) +
+                                    ", which is no word of its vocabulary");
+    }
   }
   if (!(layer_norm_eps > 0)) {
     throw Error("ERR_CONFIG", "the model's layerNormEps must be above 0");
+  }
+  if (!(embedding_scale > 0)) {
+    throw Error("ERR_CONFIG", "the model's embeddingScale must be above 0");
   }
 }
 

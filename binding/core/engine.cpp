@@ -59,7 +59,7 @@ int64_t ordinal_in_group(const std::vector<ParameterInfo>& parameters, size_t in
 }  // namespace
 
 Engine::Engine(const EncoderShape& shape, at::ScalarType compute)
-    : shape_((shape.check(), shape)), arena_(Bert::parameters(shape)), model_(shape, arena_, compute) {}
+    : shape_((shape.check(), shape)), arena_(Model::parameters(shape)), model_(Model::make(shape_, arena_, compute)) {}
 
 int64_t Engine::bytes() const {
   int64_t bytes = arena_.bytes();
@@ -149,14 +149,14 @@ void Engine::train_with(const std::vector<ParameterPlan>& plan) {
     frozen[i] = entry.frozen;
     any_trained_ |= !entry.frozen;
   }
-  model_.train_parameters(frozen);
+  model_->train_parameters(frozen);
   planned_ = true;
 }
 
-void Engine::accumulate(const PackedBatch& batch, const DropoutKey& dropout, int64_t rows_of_step, double& loss,
+void Engine::accumulate(const PackedBatch& batch, const DrawKey& draws, int64_t rows_of_step, double& loss,
                         const std::atomic<bool>& stop) {
   if (!batch.labels.defined()) throw Error("ERR_DATA", "a training batch has no labels");
-  const Bert::Output output = model_.forward(batch, dropout, false, stop);
+  const Model::Output output = model_->forward({batch, draws, stop}, false);
   const at::Tensor part = summed_loss(shape_, output.logits, batch.labels) / static_cast<double>(rows_of_step);
   part.backward();
   loss += part.item<double>();
@@ -172,9 +172,9 @@ StepResult Engine::train(const std::vector<PackedBatch>& parts, const StepOption
   int64_t rows = 0;
   for (const PackedBatch& part : parts) rows += part.rows();
   arena_.gradients().zero_();
-  const DropoutKey dropout{options.order_seed, options.step, options.dropout};
+  const DrawKey draws{options.order_seed, options.step, options.dropout};
   StepResult result{0, 0, true};
-  for (const PackedBatch& part : parts) accumulate(part, dropout, rows, result.loss, stop);
+  for (const PackedBatch& part : parts) accumulate(part, draws, rows, result.loss, stop);
 
   const at::NoGradGuard no_grad;
   const at::Tensor squared_norm = operators::squared_norm(arena_.gradients(), arena_.bounds(), flags_);
@@ -191,7 +191,7 @@ StepResult Engine::train(const std::vector<PackedBatch>& parts, const StepOption
 
 ForwardResult Engine::forward(const PackedBatch& batch, bool hidden_states, const std::atomic<bool>& stop) {
   const at::NoGradGuard no_grad;
-  const Bert::Output output = model_.forward(batch, {}, hidden_states, stop);
+  const Model::Output output = model_->forward({batch, {}, stop}, hidden_states);
   ForwardResult result;
   result.logits = output.logits.contiguous();
   if (batch.labels.defined()) {

@@ -13,8 +13,8 @@
 #include <vector>
 
 #include "core/arena.h"
-#include "core/bert.h"
 #include "core/encoder_shape.h"
+#include "core/model.h"
 #include "core/packed_batch.h"
 #include "core/parameter.h"
 
@@ -41,7 +41,7 @@ struct StepResult {
 struct ForwardResult {
   at::Tensor logits;  // float32 [B, outputs]
   std::optional<double> loss;
-  std::optional<at::Tensor> hidden_states;  // float32 [layers + 1, T, hidden]
+  std::optional<at::Tensor> hidden_states;  // float32 [states, T, hidden]
   std::optional<at::Tensor> pooled;         // float32 [B, hidden]
 };
 
@@ -86,7 +86,7 @@ class Engine {
   std::vector<std::pair<std::string, double>> distances() const;
 
  private:
-  void accumulate(const PackedBatch& batch, const DropoutKey& dropout, int64_t rows_of_step, double& loss,
+  void accumulate(const PackedBatch& batch, const DrawKey& draws, int64_t rows_of_step, double& loss,
                   const std::atomic<bool>& stop);
   void reset(size_t index, const ParameterPlan& plan, int64_t init_seed);
   void train_with(const std::vector<ParameterPlan>& plan);
@@ -94,7 +94,7 @@ class Engine {
 
   EncoderShape shape_;
   Arena arena_;
-  Bert model_;
+  std::unique_ptr<Model> model_;
   bool planned_ = false;
   bool any_trained_ = false;
   at::Tensor settings_;  // float32 [parameters, 2]: lrScale, weightDecay

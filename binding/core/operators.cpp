@@ -19,9 +19,8 @@ at::Tensor dropout(const at::Tensor& x, const at::Tensor& rows, const at::Tensor
 }
 
 std::tuple<at::Tensor, at::Tensor> packed_attention(const at::Tensor& qkv, const at::Tensor& row_offsets,
-                                                    const at::Tensor& row_numbers, int64_t heads, bool causal,
-                                                    double p, int64_t seed, int64_t layer, int64_t site,
-                                                    int64_t step) {
+                                                    const at::Tensor& row_numbers, int64_t heads, bool causal, double p,
+                                                    int64_t seed, int64_t layer, int64_t site, int64_t step) {
   static const auto op = find<decltype(packed_attention)>("steadytune::packed_attention");
   return op.call(qkv, row_offsets, row_numbers, heads, causal, p, seed, layer, site, step);
 }

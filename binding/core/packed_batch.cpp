@@ -1,5 +1,6 @@
 #include "core/packed_batch.h"
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 
@@ -36,10 +37,21 @@ void check_rows(const BatchRows& rows, const EncoderShape& shape) {
     }
   }
   check_ids("token id", rows.token_ids, shape.vocabulary_size);
-  check_ids("segment id", rows.segment_ids, shape.segment_types);
+  // Without a table of segments they are ignored, or only compared with each other.
+  if (shape.segment_types > 0) check_ids("segment id", rows.segment_ids, shape.segment_types);
 }
 
 at::Tensor int_tensor(const std::vector<int32_t>& values) { return at::tensor(values, at::kInt); }
+
+/// What a decoder reads: each row's tokens behind the start token, without the last one.
+std::vector<int32_t> moved_ids(const BatchRows& rows, int64_t start_id) {
+  std::vector<int32_t> moved(rows.token_ids.size());
+  std::copy(rows.token_ids.begin(), rows.token_ids.end() - 1, moved.begin() + 1);
+  for (size_t row = 0; row + 1 < rows.row_offsets.size(); ++row) {
+    moved[rows.row_offsets[row]] = static_cast<int32_t>(start_id);
+  }
+  return moved;
+}
 
 at::Tensor label_tensor(const BatchRows& rows, const EncoderShape& shape) {
   if (const auto* classes = std::get_if<std::vector<int32_t>>(&rows.labels)) {
@@ -75,12 +87,15 @@ PackedBatch pack(const BatchRows& rows, const EncoderShape& shape) {
   PackedBatch batch;
   batch.token_ids = int_tensor(rows.token_ids);
   batch.segment_ids = int_tensor(rows.segment_ids);
+  if (shape.decoder) batch.decoder_ids = int_tensor(moved_ids(rows, shape.decoder->start_id));
   batch.positions = int_tensor(positions);
+  batch.position_ids = shape.position_offset == 0 ? batch.positions : batch.positions + shape.position_offset;
   batch.token_rows = int_tensor(token_rows);
   batch.row_offsets = int_tensor(rows.row_offsets);
   batch.row_numbers = int_tensor(rows.row_numbers);
   batch.row_zeros = at::zeros({count}, at::kInt);
   batch.first_tokens = batch.row_offsets.narrow(0, 0, count);
+  batch.last_tokens = batch.row_offsets.narrow(0, 1, count) - 1;
   batch.labels = label_tensor(rows, shape);
   return batch;
 }

@@ -26,12 +26,15 @@ struct BatchRows {
 struct PackedBatch {
   at::Tensor token_ids;     // int32 [T]
   at::Tensor segment_ids;   // int32 [T]
+  at::Tensor decoder_ids;   // int32 [T], token_ids moved by one place in each row; undefined without a decoder
   at::Tensor positions;     // int32 [T], from 0 in each row
+  at::Tensor position_ids;  // int32 [T], rows of the table of positions
   at::Tensor token_rows;    // int32 [T], the data set's row number of each token's row
   at::Tensor row_offsets;   // int32 [B + 1]
   at::Tensor row_numbers;   // int32 [B]
   at::Tensor row_zeros;     // int32 [B], the position 0 of each row's first token
   at::Tensor first_tokens;  // int32 [B], where each row begins
+  at::Tensor last_tokens;   // int32 [B], each row's last token
   at::Tensor labels;        // int64 [B], float32 [B] or undefined
 
   int64_t rows() const { return row_numbers.size(0); }

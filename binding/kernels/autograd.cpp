@@ -20,9 +20,8 @@ at::Tensor dropout(const at::Tensor& x, const at::Tensor& rows, const at::Tensor
 }
 
 std::tuple<at::Tensor, at::Tensor> packed_attention(const at::Tensor& qkv, const at::Tensor& row_offsets,
-                                                    const at::Tensor& row_numbers, int64_t heads, bool causal,
-                                                    double p, int64_t seed, int64_t layer, int64_t site,
-                                                    int64_t step) {
+                                                    const at::Tensor& row_numbers, int64_t heads, bool causal, double p,
+                                                    int64_t seed, int64_t layer, int64_t site, int64_t step) {
   static const auto op = c10::Dispatcher::singleton()
                              .findSchemaOrThrow("steadytune::packed_attention", "")
                              .typed<decltype(packed_attention)>();
@@ -31,12 +30,13 @@ std::tuple<at::Tensor, at::Tensor> packed_attention(const at::Tensor& qkv, const
 
 at::Tensor packed_attention_backward(const at::Tensor& grad_output, const at::Tensor& qkv, const at::Tensor& output,
                                      const at::Tensor& logsumexp, const at::Tensor& row_offsets,
-                                     const at::Tensor& row_numbers, int64_t heads, bool causal, double p,
-                                     int64_t seed, int64_t layer, int64_t site, int64_t step) {
+                                     const at::Tensor& row_numbers, int64_t heads, bool causal, double p, int64_t seed,
+                                     int64_t layer, int64_t site, int64_t step) {
   static const auto op = c10::Dispatcher::singleton()
                              .findSchemaOrThrow("steadytune::packed_attention_backward", "")
                              .typed<decltype(packed_attention_backward)>();
-  return op.call(grad_output, qkv, output, logsumexp, row_offsets, row_numbers, heads, causal, p, seed, layer, site, step);
+  return op.call(grad_output, qkv, output, logsumexp, row_offsets, row_numbers, heads, causal, p, seed, layer, site,
+                 step);
 }
 
 class Dropout : public torch::autograd::Function<Dropout> {
@@ -69,7 +69,8 @@ class PackedAttention : public torch::autograd::Function<PackedAttention> {
                                const at::Tensor& row_numbers, int64_t heads, bool causal, double p, int64_t seed,
                                int64_t layer, int64_t site, int64_t step) {
     at::AutoDispatchBelowADInplaceOrView below_autograd;
-    auto [output, logsumexp] = packed_attention(qkv, row_offsets, row_numbers, heads, causal, p, seed, layer, site, step);
+    auto [output, logsumexp] =
+        packed_attention(qkv, row_offsets, row_numbers, heads, causal, p, seed, layer, site, step);
     context->save_for_backward({qkv, output, logsumexp, row_offsets, row_numbers});
     context->mark_non_differentiable({logsumexp});
     context->saved_data["heads"] = heads;
@@ -86,8 +87,9 @@ class PackedAttention : public torch::autograd::Function<PackedAttention> {
     const variable_list saved = context->get_saved_variables();
     auto& data = context->saved_data;
     const at::Tensor grad_qkv = packed_attention_backward(
-        grad_outputs[0], saved[0], saved[1], saved[2], saved[3], saved[4], data["heads"].toInt(), data["causal"].toBool(),
-        data["p"].toDouble(), data["seed"].toInt(), data["layer"].toInt(), data["site"].toInt(), data["step"].toInt());
+        grad_outputs[0], saved[0], saved[1], saved[2], saved[3], saved[4], data["heads"].toInt(),
+        data["causal"].toBool(), data["p"].toDouble(), data["seed"].toInt(), data["layer"].toInt(),
+        data["site"].toInt(), data["step"].toInt());
     return {grad_qkv, {}, {}, {}, {}, {}, {}, {}, {}, {}};
   }
 };

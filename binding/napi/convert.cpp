@@ -42,6 +42,15 @@ Activation activation_from_js(const std::string& name) {
               "supported are gelu, gelu_tanh and relu");
 }
 
+std::optional<DecoderShape> decoder_from_js(const Napi::Value& value) {
+  if (value.IsNull()) return std::nullopt;
+  const Napi::Object object = object_from_js(value, "decoder");
+  return DecoderShape{.layers = integer_from_js(object, "layers"),
+                      .heads = integer_from_js(object, "heads"),
+                      .intermediate_size = integer_from_js(object, "intermediateSize"),
+                      .start_id = integer_from_js(object, "startId")};
+}
+
 void reset_from_js(const Napi::Value& value, ParameterPlan& plan) {
   if (value.IsString()) {
     const std::string name = value.As<Napi::String>();
@@ -113,21 +122,25 @@ std::vector<float> floats_from_js(const Napi::Value& value, const char* what) {
 
 EncoderShape shape_from_js(const Napi::Value& value) {
   const Napi::Object object = object_from_js(value, "shape");
-  const std::string family = string_from_js(object, "family");
-  if (family != "bert") throw Error("ERR_CHECKPOINT", "the model family '" + family + "' is not supported");
   const std::string problem = string_from_js(object, "problem");
   EncoderShape shape{
+      .family = family_of(string_from_js(object, "family")),
       .vocabulary_size = integer_from_js(object, "vocabularySize"),
+      .embedding_size = integer_from_js(object, "embeddingSize"),
       .hidden_size = integer_from_js(object, "hiddenSize"),
       .layers = integer_from_js(object, "layers"),
       .heads = integer_from_js(object, "heads"),
       .intermediate_size = integer_from_js(object, "intermediateSize"),
+      .decoder = decoder_from_js(object.Get("decoder")),
       .max_positions = integer_from_js(object, "maxPositions"),
+      .position_offset = integer_from_js(object, "positionOffset"),
       .segment_types = integer_from_js(object, "segmentTypes"),
+      .embedding_scale = number_from_js(object, "embeddingScale"),
       .layer_norm_eps = number_from_js(object, "layerNormEps"),
       .activation = activation_from_js(string_from_js(object, "activation")),
       .hidden_dropout = number_from_js(object, "hiddenDropout"),
       .attention_dropout = number_from_js(object, "attentionDropout"),
+      .activation_dropout = number_from_js(object, "activationDropout"),
       .classifier_dropout = number_from_js(object, "classifierDropout"),
       .outputs = integer_from_js(object, "outputs"),
       .problem = problem == "regression" ? Problem::regression : Problem::classification,

@@ -81,7 +81,7 @@ Session::Session(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Session>(inf
     const int64_t threads = convert::integer_from_js(options, "threads");
     if (threads < 0 || threads > 1024) throw Error("ERR_CONFIG", "threads must lie between 0 and 1024");
     threads_ = threads == 0 ? physical_cores() : static_cast<int>(threads);
-    parameters_ = Bert::parameters(shape_);
+    parameters_ = Model::parameters(shape_);
   });
 
   const Napi::String name = Napi::String::New(env_, "steadytune session");

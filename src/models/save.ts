@@ -4,7 +4,7 @@ import { CheckpointError, OutputError, SteadytuneError } from "../errors.js";
 import { replaceFolder, writeFileAtomic } from "../files/atomic.js";
 import type { ComputeDtype, ParameterInfo, Problem } from "../native/types.js";
 import type { ModelConfig } from "./config.js";
-import { keyMap, toCheckpointName } from "./key-map.js";
+import { toCheckpointName } from "./key-map.js";
 import { writeSafetensors, type TensorSource } from "./safetensors.js";
 
 export interface SaveOptions {
@@ -42,13 +42,13 @@ export async function saveModel(folder: string, options: SaveOptions): Promise<v
 }
 
 function savedConfig({ config, labels, problem, dtype }: SaveOptions): Record<string, unknown> {
-  const { shape, raw } = config;
+  const { type, raw } = config;
   const names = problem === "regression" ? ["LABEL_0"] : [...labels];
   // Where the weights came from, how they were stored and who wrote the file is no longer true.
   const stale = new Set(["_name_or_path", "dtype", "transformers_version"]);
   return {
     ...Object.fromEntries(Object.entries(raw).filter(([key]) => !stale.has(key))),
-    architectures: [keyMap(shape.family).architecture],
+    architectures: [type.architecture],
     id2label: Object.fromEntries(names.map((name, index) => [index, name])),
     label2id: Object.fromEntries(names.map((name, index) => [name, index])),
     num_labels: names.length,

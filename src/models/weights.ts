@@ -1,9 +1,9 @@
 import { stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { CheckpointError } from "../errors.js";
-import type { NativeTensor, ParameterInfo } from "../native/types.js";
+import type { EncoderShape, NativeTensor, ParameterInfo } from "../native/types.js";
 import type { ModelConfig } from "./config.js";
-import { fromCheckpointName, toCheckpointName } from "./key-map.js";
+import { fromCheckpointName, toCheckpointName, type CheckpointName } from "./key-map.js";
 import { openPickle } from "./pickle.js";
 import { openSafetensors } from "./safetensors.js";
 import { openSharded } from "./sharded.js";
@@ -108,19 +108,25 @@ function matchTensors(
   const { family } = config.shape;
   const wanted = new Map(parameters.map((parameter) => [parameter.name, parameter]));
   const sources = new Map<string, string>();
+  const copies = new Map<string, string>();
   const ignored: string[] = [];
   for (const theirs of file.tensors.keys()) {
-    const ours = fromCheckpointName(family, theirs);
-    if (ours === "ignored") {
+    const name = fromCheckpointName(family, theirs);
+    if (name.kind === "ignored") {
       ignored.push(theirs);
       continue;
     }
-    if (ours === null || !wanted.has(ours)) throw unknownTensor(file, theirs, ours, config);
-    const twin = sources.get(ours);
+    if (name.kind === "tied") {
+      copies.set(name.ours, theirs);
+      continue;
+    }
+    if (name.kind === "unknown" || !wanted.has(name.ours)) throw unknownTensor(file, theirs, name, config);
+    const twin = sources.get(name.ours);
     if (twin !== undefined)
       throw new CheckpointError(`${file.path} holds ${twin} and ${theirs}, which are the same weight.`);
-    sources.set(ours, theirs);
+    sources.set(name.ours, theirs);
   }
+  for (const [ours, theirs] of copies) if (!sources.has(ours)) sources.set(ours, theirs);
   const notes = dropForeignClassifier(file, sources, wanted);
   const initialised = findMissing(file, config, sources, parameters);
   for (const [ours, theirs] of sources) checkTensor(file, theirs, wanted.get(ours) as ParameterInfo, config);
@@ -130,23 +136,25 @@ function matchTensors(
   return { sources, initialised, ignored, notes };
 }
 
-/** A classifier with another number of outputs was trained for another task: it counts as missing. */
+/** A classifier with another number of outputs was trained for another task: all of it counts as missing. */
 function dropForeignClassifier(
   file: TensorFile,
   sources: Map<string, string>,
   wanted: ReadonlyMap<string, ParameterInfo>,
 ): string[] {
-  const foreign = [...sources].filter(([ours, theirs]) => {
-    const parameter = wanted.get(ours);
-    return parameter?.role === "classifier" && file.tensors.get(theirs)?.shape[0] !== parameter.shape[0];
-  });
-  const [first] = foreign;
-  if (!first) return [];
-  for (const [ours] of foreign) sources.delete(ours);
-  const [ours, theirs] = first;
+  const classifier = [...sources].filter(([ours]) => wanted.get(ours)?.role === "classifier");
+  // The dense layer that some families have in front is as wide as the model, whatever the task.
+  const foreign = classifier.find(
+    ([ours, theirs]) => file.tensors.get(theirs)?.shape[0] !== wanted.get(ours)?.shape[0] && !isDense(ours),
+  );
+  if (!foreign) return [];
+  for (const [ours] of classifier) sources.delete(ours);
+  const [ours, theirs] = foreign;
   const found = file.tensors.get(theirs)?.shape[0];
   return [`The checkpoint's classifier has ${found} outputs, this task ${wanted.get(ours)?.shape[0]}: it is not used.`];
 }
+
+const isDense = (name: string): boolean => name.startsWith("classifier.dense.");
 
 function findMissing(
   file: TensorFile,
@@ -166,19 +174,31 @@ function findMissing(
   return missing.map(({ name }) => name);
 }
 
-function because(config: ModelConfig, file: TensorFile, name: string): string {
-  const block = /^blocks\.(\d+)\./.exec(name)?.[1];
-  if (block === undefined) return "";
-  const present = [...file.tensors.keys()].some((theirs) =>
-    fromCheckpointName(config.shape.family, theirs)?.startsWith(`blocks.${block}.`),
-  );
-  return present ? "" : `: config.json says num_hidden_layers ${config.shape.layers}`;
+/** Which blocks a name belongs to, such as "blocks.3." or "decoder.0.", and what config.json says of their number. */
+function blockOf(ours: string, { type, shape }: ModelConfig): { prefix: string; said: string } | null {
+  const prefix = /^(blocks|decoder)\.\d+\./.exec(ours)?.[0];
+  if (prefix === undefined) return null;
+  const [key, layers] = prefix.startsWith("blocks") ? [type.layersKey, shape.layers] : decoderLayers(shape);
+  return { prefix, said: `config.json says ${key} ${layers}` };
 }
 
-function unknownTensor(file: TensorFile, theirs: string, ours: string | null, config: ModelConfig): CheckpointError {
-  if (ours?.startsWith("blocks.")) {
-    const layers = `config.json says num_hidden_layers ${config.shape.layers}`;
-    return new CheckpointError(`${file.path} holds the tensor ${theirs}, but ${layers}.`, {
+const decoderLayers = ({ decoder }: EncoderShape): [string, number] => ["decoder_layers", decoder?.layers ?? 0];
+
+/** A whole block that is missing tells of a wrong number of blocks. */
+function because(config: ModelConfig, file: TensorFile, name: string): string {
+  const block = blockOf(name, config);
+  if (!block) return "";
+  const present = [...file.tensors.keys()].some((theirs) => {
+    const other = fromCheckpointName(config.shape.family, theirs);
+    return other.kind === "parameter" && other.ours.startsWith(block.prefix);
+  });
+  return present ? "" : `: ${block.said}`;
+}
+
+function unknownTensor(file: TensorFile, theirs: string, name: CheckpointName, config: ModelConfig): CheckpointError {
+  const block = name.kind === "parameter" ? blockOf(name.ours, config) : null;
+  if (block) {
+    return new CheckpointError(`${file.path} holds the tensor ${theirs}, but ${block.said}.`, {
       hint: "The weights and config.json must belong together.",
     });
   }
@@ -187,19 +207,19 @@ function unknownTensor(file: TensorFile, theirs: string, ours: string | null, co
   });
 }
 
-/** The keys of config.json that the sizes of these parameters come from. */
-const sizeKeys: Record<string, readonly string[]> = {
-  "embeddings.word.weight": ["vocab_size", "hidden_size"],
-  "embeddings.position.weight": ["max_position_embeddings", "hidden_size"],
-  "embeddings.segment.weight": ["type_vocab_size", "hidden_size"],
+/** The keys of config.json that the numbers of rows of these parameters come from. */
+const rowKeys: Record<string, string> = {
+  "embeddings.word.weight": "vocab_size",
+  "embeddings.position.weight": "max_position_embeddings",
+  "embeddings.decoderPosition.weight": "max_position_embeddings",
+  "embeddings.segment.weight": "type_vocab_size",
 };
 
 function checkTensor(file: TensorFile, theirs: string, parameter: ParameterInfo, config: ModelConfig): void {
   const { shape, dtype } = file.tensors.get(theirs) as TensorEntry;
   const wanted = parameter.shape;
   if (shape.length !== wanted.length || shape.some((size, axis) => size !== wanted[axis])) {
-    const axis = wanted.findIndex((size, index) => size !== shape[index]);
-    const key = sizeKeys[parameter.name]?.[axis];
+    const key = wanted[0] === shape[0] ? undefined : rowKeys[parameter.name];
     const asked = `the ${config.shape.family} of config.json needs [${wanted.join(", ")}]${key ? ` (${key})` : ""}`;
     throw new CheckpointError(`${file.path}: the tensor ${theirs} has the shape [${shape.join(", ")}], but ${asked}.`, {
       hint: "The weights and config.json must belong together.",

@@ -8,7 +8,7 @@
  * until the promise settles.
  */
 
-export type Family = "bert";
+export type Family = "bert" | "roberta" | "electra" | "distilbert" | "xlnet" | "bart";
 export type ComputeDtype = "float32" | "bfloat16";
 export type Activation = "gelu" | "gelu_tanh" | "relu";
 export type Problem = "classification" | "regression";
@@ -17,24 +17,45 @@ export type Problem = "classification" | "regression";
 export interface EncoderShape {
   family: Family;
   vocabularySize: number;
+  /** Width of the embedding tables; where it is not `hiddenSize`, a projection follows (ELECTRA). */
+  embeddingSize: number;
   hiddenSize: number;
+  /** Blocks of the encoder. */
   layers: number;
   heads: number;
   intermediateSize: number;
+  /** BART's decoder; null in the other families. */
+  decoder: DecoderShape | null;
+  /** Tokens of the longest row. */
   maxPositions: number;
+  /** Rows of the table of positions before that of the first token (RoBERTa and BART: 2). */
+  positionOffset: number;
+  /** Rows of the table of segments; 0 where there is none. */
   segmentTypes: number;
+  /** Factor on the word embeddings, 1 but for BART with `scale_embedding`. */
+  embeddingScale: number;
   layerNormEps: number;
   activation: Activation;
   /** Dropout on embeddings and on both outputs of a block, 0 <= p < 1. */
   hiddenDropout: number;
   /** Dropout on attention probabilities, 0 <= p < 1. */
   attentionDropout: number;
+  /** Dropout behind the activation of a block's feed-forward network, 0 <= p < 1 (XLNet, BART). */
+  activationDropout: number;
   /** Dropout before the classifier, 0 <= p < 1. */
   classifierDropout: number;
   /** Outputs of the classifier: number of labels, or 1 for regression. */
   outputs: number;
   /** Cross-entropy or mean squared error. */
   problem: Problem;
+}
+
+export interface DecoderShape {
+  layers: number;
+  heads: number;
+  intermediateSize: number;
+  /** The id that stands before a row's tokens in the decoder's input. */
+  startId: number;
 }
 
 export type ParameterRole = "embedding" | "attention" | "ffn" | "layerNorm" | "pooler" | "classifier";
@@ -45,7 +66,7 @@ export interface ParameterInfo {
   shape: number[];
   role: ParameterRole;
   kind: "weight" | "bias";
-  /** 0 .. layers - 1, counted from the embeddings; null outside the blocks. */
+  /** Counted from the embeddings, from 0; a decoder's blocks follow the encoder's. Null outside the blocks. */
   block: number | null;
 }
 
@@ -71,7 +92,7 @@ export interface ParameterPlan {
 export interface PackedBatch {
   /** [T] */
   tokenIds: Int32Array;
-  /** [T] token types, all below `segmentTypes`. */
+  /** [T] token types, all below `segmentTypes`; XLNet compares them, families without segments ignore them. */
   segmentIds: Int32Array;
   /** [B + 1], from 0 to T, rising by at least 1. */
   rowOffsets: Int32Array;
@@ -111,9 +132,9 @@ export interface ForwardResult {
   logits: Float32Array;
   /** Mean loss when the batch had labels, else null. */
   loss: number | null;
-  /** [layers + 1, T, hiddenSize]: after the embeddings and after each block; only when asked for. */
+  /** [states, T, hiddenSize]: after the embeddings and after each block, a decoder's last; only when asked for. */
   hiddenStates: Float32Array | null;
-  /** [B, hiddenSize] the pooler's output; only when asked for. */
+  /** [B, hiddenSize] the output of the pooler, or of the head's dense layer; only when asked for. */
   pooled: Float32Array | null;
 }
 

@@ -134,14 +134,23 @@ export function deviceOf({ device }: { device: "auto" | "cpu" | "cuda" }): "cpu"
 
 /** The checkpoint's config with the head that the task needs, and the run's dropout where it sets one. */
 function forTask(checkpoint: ModelConfig, task: TaskData["task"], dropout: number | undefined): ModelConfig {
-  const everywhere = { hiddenDropout: dropout, attentionDropout: dropout, classifierDropout: dropout };
   const shape: EncoderShape = {
     ...checkpoint.shape,
-    ...(dropout !== undefined && (everywhere as Record<keyof typeof everywhere, number>)),
+    ...(dropout !== undefined && everywhere(checkpoint.shape, dropout)),
     outputs: task.problem === "regression" ? 1 : task.labels.length,
     problem: task.problem,
   };
   return { ...checkpoint, shape, labels: task.problem === "regression" ? null : task.labels };
+}
+
+/** Dropout in every place where the model's family has one. */
+function everywhere({ activationDropout }: EncoderShape, dropout: number): Partial<EncoderShape> {
+  return {
+    hiddenDropout: dropout,
+    attentionDropout: dropout,
+    classifierDropout: dropout,
+    ...(activationDropout > 0 && { activationDropout: dropout }),
+  };
 }
 
 function refuseMismatch(config: ResolvedConfig, shape: EncoderShape, tokenizer: Tokenizer, folder: string): void {

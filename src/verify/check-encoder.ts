@@ -17,9 +17,9 @@ export async function checkEncoder(bundle: string, name: string, threads: number
 
   const { logits, loss, hiddenStates } = await session.forward(packed, { hiddenStates: true });
   if (expected.has("last_hidden_state")) {
-    const { hiddenSize, layers } = config.shape;
+    const { hiddenSize } = config.shape;
     const { shape, values } = expected.get("last_hidden_state");
-    const last = hiddenStates?.subarray(layers * places.length * hiddenSize) ?? new Float32Array();
+    const last = hiddenStates?.slice(-places.length * hiddenSize) ?? new Float32Array();
     const padded = new Float32Array(values.length);
     const reference = new Float32Array(values.length); // padded positions mean nothing there, and are 0 in both
     places.forEach((place, token) => {
@@ -39,7 +39,9 @@ export async function checkEncoder(bundle: string, name: string, threads: number
     const key = `grad.${toCheckpointName(config.shape.family, parameter.name)}`;
     const computed = await session.readGradient(parameter.name);
     record.tensors.add(`${name}/${key}`, parameter.shape, computed);
-    pairs.push({ computed, reference: expected.get(key).values });
+    // transformers computes none for what a family keeps but does not use: XLNet's mask_emb.
+    const reference = expected.has(key) ? expected.get(key).values : new Float32Array(computed.length);
+    pairs.push({ computed, reference });
   }
   record.compareAll(`${name}/gradients`, pairs, forwardTolerance);
 }

@@ -61,7 +61,8 @@ export function packReference(file: ReferenceFile, problem: Problem, rows?: read
   const { shape, values: ids } = file.get("input_ids");
   const [height = 0, width = 0] = shape;
   const mask = file.get("attention_mask").values;
-  const segments = file.get("token_type_ids").values;
+  // Families without segments have none.
+  const segments = file.has("token_type_ids") ? file.get("token_type_ids").values : new Float32Array(ids.length);
   const chosen = rows ?? Array.from({ length: height }, (_, row) => row);
   const rowPlaces = chosen.map((row) =>
     Array.from({ length: width }, (_, column) => row * width + column).filter((place) => mask[place] === 1),

@@ -21,6 +21,17 @@ export interface VerifyOptions {
   onCheck?: ((check: Check) => void) | undefined;
 }
 
+/** Tiny checkpoints with what transformers computes for them. */
+const encoders = [
+  "bert-classification",
+  "bert-regression",
+  "roberta-classification",
+  "electra-classification",
+  "distilbert-classification",
+  "xlnet-classification",
+  "bart-classification",
+];
+
 /** Ships with the package; made by PyTorch and transformers (its README.md says how). */
 export const builtInBundle = join(packageRoot, "test/fixtures/golden");
 
@@ -36,8 +47,9 @@ export async function verify(bundle: string = builtInBundle, options: VerifyOpti
   if (!existsSync(bundle)) throw new DataError(`the bundle ${bundle} does not exist`);
   const record = new Recorder(onCheck);
   const parts: Record<string, (name: string) => Promise<void>> = {
-    "bert-classification": (name) => checkEncoder(bundle, name, threads, record),
-    "bert-regression": (name) => checkEncoder(bundle, name, threads, record),
+    ...Object.fromEntries(
+      encoders.map((name) => [name, (): Promise<void> => checkEncoder(bundle, name, threads, record)]),
+    ),
     "bert-legacy-bin": (name) => checkLegacyFile(bundle, name, threads, record),
     "bert-bf16": (name) => checkBfloat16File(bundle, name, threads, record),
     "minilm-real": async (name) =>

@@ -11,6 +11,17 @@ import type { ComputeDtype, EncoderShape, PackedBatch } from "#src/native/types.
 /** Reference values that this project did not make; test/fixtures/golden/README.md tells how they came about. */
 export const goldenFolder = fileURLToPath(new URL("../../test/fixtures/golden", import.meta.url));
 
+/** A tiny checkpoint of every family, with what transformers computes for it. */
+export const goldenModels = [
+  "bert-classification",
+  "bert-regression",
+  "roberta-classification",
+  "electra-classification",
+  "distilbert-classification",
+  "xlnet-classification",
+  "bart-classification",
+] as const;
+
 export interface Expected {
   shape: number[];
   values: Float32Array;
@@ -39,11 +50,11 @@ export function get<T>(map: Map<string, T>, name: string): T {
   return value;
 }
 
-/** Drops the right padding of a reference batch. */
+/** Drops the padding of a reference batch. */
 export function packExpected(expected: Map<string, Expected>, shape: EncoderShape): PackedBatch {
   const ids = get(expected, "input_ids");
   const mask = get(expected, "attention_mask").values;
-  const segments = get(expected, "token_type_ids").values;
+  const segments = expected.get("token_type_ids")?.values ?? new Float32Array(mask.length);
   const [rows = 0, width = 0] = ids.shape;
   const kept = [...mask.keys()].filter((i) => mask[i] === 1);
   const offsets = new Int32Array(rows + 1);
@@ -83,8 +94,9 @@ export async function openGolden(name: string, dtype: ComputeDtype = "float32", 
   };
 }
 
-export function checkpointName(name: string): string {
-  return toCheckpointName("bert", name);
+/** What transformers computed for the gradient of a parameter; null for what a family keeps but does not use. */
+export function expectedGradient({ shape, expected }: GoldenModel, name: string): Float32Array | null {
+  return expected.get(`grad.${toCheckpointName(shape.family, name)}`)?.values ?? null;
 }
 
 /** Norm of the difference over the norm of the reference; the plain norm of the difference where the reference is zero. */

@@ -6,7 +6,7 @@ import type { ExecutionContext } from "ava";
 const program = fileURLToPath(new URL("../../test/transformers/logits.py", import.meta.url));
 
 export interface TransformersRequest {
-  rows: { input_ids: number[]; token_type_ids: number[] }[];
+  rows: { input_ids: number[]; token_type_ids?: number[] }[];
   texts: [text: string, pair: string | null][];
 }
 

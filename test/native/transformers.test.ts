@@ -5,10 +5,10 @@ import { readModelConfig } from "#src/models/config.js";
 import { saveModel } from "#src/models/save.js";
 import { loadWeights } from "#src/models/weights.js";
 import { createSession, type Session } from "#src/native/session.js";
-import type { PackedBatch } from "#src/native/types.js";
+import type { EncoderShape, PackedBatch } from "#src/native/types.js";
 import { loadTokenizer } from "#src/tokenizer/tokenizer.js";
 import { outsideData } from "../helpers/data-files.js";
-import { goldenFolder, openGolden } from "../helpers/golden.js";
+import { goldenFolder, goldenModels, openGolden } from "../helpers/golden.js";
 import { plainPlan, stepOptions } from "../helpers/plan.js";
 import { temporaryFolder } from "../helpers/temporary-folder.js";
 import { runTransformers, stopTransformers, type TransformersRequest } from "../helpers/transformers.js";
@@ -17,10 +17,15 @@ test.after.always(stopTransformers);
 
 // The promise: a folder that saveModel wrote is a model for transformers as it is, and computes the same there.
 
-function rowsOf({ tokenIds, segmentIds, rowOffsets }: PackedBatch): TransformersRequest["rows"] {
+/** DistilBERT and BART take no segments. */
+function rowsOf(
+  { tokenIds, segmentIds, rowOffsets }: PackedBatch,
+  { family }: EncoderShape,
+): TransformersRequest["rows"] {
   return [...rowOffsets.slice(1)].map((end, row) => ({
     input_ids: [...tokenIds.subarray(rowOffsets[row], end)],
-    token_type_ids: [...segmentIds.subarray(rowOffsets[row], end)],
+    ...(family !== "distilbert" &&
+      family !== "bart" && { token_type_ids: [...segmentIds.subarray(rowOffsets[row], end)] }),
   }));
 }
 
@@ -29,7 +34,7 @@ function packRows(rows: TransformersRequest["rows"]): PackedBatch {
   for (const row of rows) offsets.push(offsets.at(-1)! + row.input_ids.length);
   return {
     tokenIds: Int32Array.from(rows.flatMap((row) => row.input_ids)),
-    segmentIds: Int32Array.from(rows.flatMap((row) => row.token_type_ids)),
+    segmentIds: Int32Array.from(rows.flatMap((row) => row.token_type_ids ?? row.input_ids.map(() => 0))),
     rowOffsets: Int32Array.from(offsets),
     rowNumbers: Int32Array.from(rows.keys()),
     labels: null,
@@ -57,19 +62,28 @@ async function openSaved(t: ExecutionContext, folder: string): Promise<Session> 
   return session;
 }
 
-const labels = { "bert-classification": ["no", "maybe", 'yes: "ü"'], "bert-regression": [] };
+const labels = ["no", "maybe", 'yes: "ü"'];
+
+const classes = {
+  bert: "BertForSequenceClassification",
+  roberta: "RobertaForSequenceClassification",
+  electra: "ElectraForSequenceClassification",
+  distilbert: "DistilBertForSequenceClassification",
+  xlnet: "XLNetForSequenceClassification",
+  bart: "BartForSequenceClassification",
+};
 
 for (const [name, dtype] of [
-  ["bert-classification", "float32"],
-  ["bert-classification", "bfloat16"],
-  ["bert-regression", "float32"],
-] as const) {
+  ...goldenModels.map((name) => [name, "float32"] as const),
+  ["bert-classification", "bfloat16"] as const,
+]) {
   test.serial(
     `${name} saved as ${dtype} loads in transformers, complete, with its labels and the same logits`,
     async (t) => {
       t.timeout(180_000);
       await using golden = await openGolden(name);
-      const { session, batch } = golden;
+      const { session, batch, shape } = golden;
+      const names = shape.problem === "regression" ? [] : labels;
       // A step of training, so that these are not the weights that transformers itself wrote.
       await session.setPlan(plainPlan(session.parameters), { initSeed: 1, keepStart: false });
       await session.train([batch], stepOptions());
@@ -77,19 +91,19 @@ for (const [name, dtype] of [
       const config = await readModelConfig(join(goldenFolder, name));
       await saveModel(folder, {
         config,
-        labels: labels[name],
+        labels: names,
         problem: config.shape.problem,
         parameters: session.parameters,
         read: (parameter) => session.readParameter(parameter),
         dtype,
         tokenizerFiles: [],
       });
-      const answer = await runTransformers(t, folder, { rows: rowsOf(batch), texts: [] });
+      const answer = await runTransformers(t, folder, { rows: rowsOf(batch, shape), texts: [] });
       if (answer === null) return;
       t.like(answer, {
-        class: "BertForSequenceClassification",
-        labels: name === "bert-regression" ? ["LABEL_0"] : [...labels[name]],
-        problem: name === "bert-regression" ? "regression" : "single_label_classification",
+        class: classes[shape.family],
+        labels: shape.problem === "regression" ? ["LABEL_0"] : names,
+        problem: shape.problem === "regression" ? "regression" : "single_label_classification",
         notLoaded: {},
       });
       const saved = dtype === "float32" ? session : await openSaved(t, folder);

@@ -37,16 +37,21 @@ test("transformers' own config.json gives the shape, the labels and the spread o
   t.deepEqual(config.shape, {
     family: "bert",
     vocabularySize: 97,
+    embeddingSize: 32,
     hiddenSize: 32,
     layers: 4,
     heads: 4,
     intermediateSize: 64,
+    decoder: null,
     maxPositions: 64,
+    positionOffset: 0,
     segmentTypes: 2,
+    embeddingScale: 1,
     layerNormEps: 1e-12,
     activation: "gelu",
     hiddenDropout: 0.1,
     attentionDropout: 0.1,
+    activationDropout: 0,
     classifierDropout: 0.1,
     outputs: 3,
     problem: "classification",
@@ -91,7 +96,7 @@ test("transformers' names of activations are known", async (t) => {
 test("another kind of model is refused with the kinds that are supported", async (t) => {
   const { message, hint } = await refused(t, { ...small, model_type: "llama" });
   t.regex(message, /has the model_type "llama", which is not supported/);
-  t.is(hint, "Supported: bert.");
+  t.is(hint, "Supported: bert, roberta, xlm-roberta, electra, distilbert, xlnet, bart.");
   t.regex((await refused(t, { ...small, model_type: undefined })).message, /names no model_type/);
   t.regex((await refused(t, { ...small, model_type: "constructor" })).message, /"constructor", which is not supported/);
 });
@@ -149,4 +154,58 @@ test("a missing folder and a folder without config.json are told apart", async (
   const folder = temporaryFolder(t);
   await t.throwsAsync(readModelConfig(join(folder, "none")), { message: /The model folder .*none does not exist/ });
   await t.throwsAsync(readModelConfig(folder), { message: /config\.json cannot be read: there is no such file/ });
+});
+
+test("each family's own keys give its shape", async (t) => {
+  const shapes = {
+    roberta: { family: "roberta", maxPositions: 64, positionOffset: 2, segmentTypes: 1, layerNormEps: 1e-5 },
+    electra: { family: "electra", embeddingSize: 16, hiddenSize: 32, segmentTypes: 2 },
+    distilbert: { family: "distilbert", hiddenSize: 32, layers: 3, segmentTypes: 0, classifierDropout: 0.2 },
+    xlnet: { family: "xlnet", hiddenSize: 32, intermediateSize: 64, activationDropout: 0.1, attentionDropout: 0.1 },
+    bart: {
+      family: "bart",
+      layers: 2,
+      decoder: { layers: 3, heads: 4, intermediateSize: 48, startId: 2 },
+      positionOffset: 2,
+      maxPositions: 64,
+      layerNormEps: 1e-5,
+      attentionDropout: 0,
+      classifierDropout: 0,
+    },
+  };
+  for (const [name, shape] of Object.entries(shapes)) {
+    t.like((await readModelConfig(goldenCheckpoint(`${name}-classification`))).shape, shape, name);
+  }
+});
+
+test("XLM-R is read as RoBERTa and keeps its own class", async (t) => {
+  const config = await read(t, { model_type: "xlm-roberta", pad_token_id: 1, max_position_embeddings: 514 });
+  t.like(config.shape, { family: "roberta", maxPositions: 512, positionOffset: 2 });
+  t.is(config.type.architecture, "XLMRobertaForSequenceClassification");
+});
+
+test("a switch that changes what a family computes is refused by its name", async (t) => {
+  const xlnet = { model_type: "xlnet", vocab_size: 97, d_model: 32, n_head: 4, n_layer: 2, d_inner: 64 };
+  const bart = {
+    model_type: "bart",
+    vocab_size: 97,
+    d_model: 32,
+    encoder_layers: 1,
+    decoder_layers: 1,
+    encoder_attention_heads: 4,
+    decoder_attention_heads: 4,
+    encoder_ffn_dim: 64,
+    decoder_ffn_dim: 64,
+  };
+  for (const [config, change] of [
+    [xlnet, { attn_type: "uni" }],
+    [xlnet, { clamp_len: 5 }],
+    [xlnet, { summary_type: "first" }],
+    [bart, { normalize_before: true }],
+    [bart, { encoder_layerdrop: 0.1 }],
+  ] as const) {
+    const [key, value] = Object.entries(change)[0]!;
+    const { message } = await refused(t, { ...config, ...change });
+    t.true(message.includes(`${key} ${JSON.stringify(value)} is not supported`), message);
+  }
 });

@@ -15,19 +15,18 @@ test("our parameters are exactly the tensors that transformers saves, and the wa
     t.deepEqual([...theirs].sort(), [...file.tensors.keys()].sort());
     t.deepEqual(
       theirs.map((tensor) => fromCheckpointName("bert", tensor)),
-      ours.map((parameter) => parameter.name),
+      ours.map((parameter) => ({ kind: "parameter", ours: parameter.name })),
     );
   }
 });
 
 test("a bare encoder's names and the first spelling of LayerNorm mean the same", (t) => {
-  t.is(fromCheckpointName("bert", "embeddings.word_embeddings.weight"), "embeddings.word.weight");
-  t.is(fromCheckpointName("bert", "bert.embeddings.LayerNorm.gamma"), "embeddings.norm.weight");
-  t.is(fromCheckpointName("bert", "encoder.layer.11.output.LayerNorm.beta"), "blocks.11.ffn.norm.bias");
-  t.is(
-    fromCheckpointName("bert", "bert.encoder.layer.0.attention.output.LayerNorm.beta"),
-    "blocks.0.attention.norm.bias",
-  );
+  t.like(fromCheckpointName("bert", "embeddings.word_embeddings.weight"), { ours: "embeddings.word.weight" });
+  t.like(fromCheckpointName("bert", "bert.embeddings.LayerNorm.gamma"), { ours: "embeddings.norm.weight" });
+  t.like(fromCheckpointName("bert", "encoder.layer.11.output.LayerNorm.beta"), { ours: "blocks.11.ffn.norm.bias" });
+  t.like(fromCheckpointName("bert", "bert.encoder.layer.0.attention.output.LayerNorm.beta"), {
+    ours: "blocks.0.attention.norm.bias",
+  });
 });
 
 test("heads of pre-training and the stored positions are ignored", (t) => {
@@ -38,7 +37,7 @@ test("heads of pre-training and the stored positions are ignored", (t) => {
     "bert.embeddings.position_ids",
     "embeddings.position_ids",
   ]) {
-    t.is(fromCheckpointName("bert", name), "ignored", name);
+    t.is(fromCheckpointName("bert", name).kind, "ignored", name);
   }
 });
 
@@ -56,10 +55,30 @@ test("any other name is unknown", (t) => {
     "clsx.weight",
     "",
   ]) {
-    t.is(fromCheckpointName("bert", name), null, name);
+    t.is(fromCheckpointName("bert", name).kind, "unknown", name);
   }
 });
 
 test("a name that is none of our parameters is a mistake in the program", (t) => {
   t.throws(() => toCheckpointName("bert", "blocks.0.attention.weight"), { instanceOf: RangeError });
+});
+
+test("what pre-training leaves behind in the other families is ignored", (t) => {
+  for (const [family, name] of [
+    ["roberta", "lm_head.dense.weight"],
+    ["roberta", "roberta.pooler.dense.weight"],
+    ["electra", "discriminator_predictions.dense.weight"],
+    ["distilbert", "vocab_transform.weight"],
+    ["xlnet", "lm_loss.bias"],
+    ["bart", "final_logits_bias"],
+  ] as const) {
+    t.is(fromCheckpointName(family, name).kind, "ignored", name);
+  }
+});
+
+test("BART's one word table is known by its second and third name", (t) => {
+  t.deepEqual(fromCheckpointName("bart", "model.shared.weight"), { kind: "parameter", ours: "embeddings.word.weight" });
+  for (const name of ["model.encoder.embed_tokens.weight", "decoder.embed_tokens.weight"]) {
+    t.deepEqual(fromCheckpointName("bart", name), { kind: "tied", ours: "embeddings.word.weight" });
+  }
 });

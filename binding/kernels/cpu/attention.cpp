@@ -96,9 +96,8 @@ AttentionRow<Scalar> attention_row(const at::Tensor& qkv, const int32_t* offsets
 }
 
 std::tuple<at::Tensor, at::Tensor> packed_attention(const at::Tensor& qkv_any, const at::Tensor& row_offsets,
-                                                    const at::Tensor& row_numbers, int64_t heads, bool causal,
-                                                    double p, int64_t seed, int64_t layer, int64_t site,
-                                                    int64_t step) {
+                                                    const at::Tensor& row_numbers, int64_t heads, bool causal, double p,
+                                                    int64_t seed, int64_t layer, int64_t site, int64_t step) {
   const int64_t hidden = check_attention("packed_attention", qkv_any, row_offsets, row_numbers, heads);
   check_device("packed_attention", "row_numbers", row_numbers, qkv_any);
   const DropoutDraw draw = checked_draw("packed_attention", p, seed, layer, site, step);

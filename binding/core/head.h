@@ -1,0 +1,27 @@
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include "core/encoder_shape.h"
+#include "core/layers.h"
+#include "core/model.h"
+#include "core/parameter_list.h"
+
+namespace steadytune {
+
+/// From the summary token of each row to logits; float32 in both compute dtypes, as it sees one token per row.
+class Head {
+ public:
+  static void list(ParameterList& list, const EncoderShape& shape);
+  Head(Leaves& leaves, const EncoderShape& shape);
+
+  /// x [T, hidden], the last block's output. Sets logits and pooled.
+  void read(const Pass& pass, const at::Tensor& x, Model::Output& output) const;
+
+ private:
+  const EncoderShape& shape_;
+  Linear dense_;
+  Linear output_;
+};
+
+}  // namespace steadytune

@@ -1,0 +1,71 @@
+#include "core/layers.h"
+
+#include <torch/csrc/autograd/custom_function.h>
+
+#include "core/operators.h"
+
+namespace steadytune {
+namespace {
+
+/// Row lookup whose backward adds straight into the arena: ATen's own would fill a second table of the vocabulary's
+/// size and then add that.
+class Lookup : public torch::autograd::Function<Lookup> {
+ public:
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& table, const at::Tensor& ids,
+                            const at::Tensor& gradient) {
+    context->saved_data["ids"] = ids;
+    context->saved_data["gradient"] = gradient;
+    return table.index_select(0, ids);
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                 torch::autograd::variable_list output_gradients) {
+    context->saved_data["gradient"].toTensor().index_add_(0, context->saved_data["ids"].toTensor(),
+                                                          output_gradients[0]);
+    return {at::Tensor(), at::Tensor(), at::Tensor()};
+  }
+};
+
+}  // namespace
+
+at::Tensor Linear::operator()(const at::Tensor& x) const {
+  const auto dtype = x.scalar_type();
+  return at::linear(x, weight.value.to(dtype), bias.value.to(dtype));
+}
+
+at::Tensor Norm::operator()(const at::Tensor& x) const {
+  return at::layer_norm(x, {x.size(-1)}, weight.value, bias.value, eps);
+}
+
+at::Tensor Embedding::operator()(const at::Tensor& ids) const {
+  if (!table.value.requires_grad()) return table.value.index_select(0, ids);
+  return Lookup::apply(table.value, ids, table.value.grad());
+}
+
+at::Tensor activate(Activation activation, const at::Tensor& x) {
+  switch (activation) {
+    case Activation::gelu:
+      return at::gelu(x);
+    case Activation::gelu_tanh:
+      return at::gelu(x, "tanh");
+    case Activation::relu:
+      return at::relu(x);
+    case Activation::tanh:
+      return at::tanh(x);
+  }
+  throw Error("ERR_INTERNAL", "an activation is none of those known");
+}
+
+at::Tensor drop_tokens(const Pass& pass, const at::Tensor& x, double p, int64_t layer, Site site) {
+  const auto& [batch, draws, stop] = pass;
+  return operators::dropout(x, batch.token_rows, batch.positions, draws.dropout ? p : 0, draws.seed, layer,
+                            static_cast<int64_t>(site), draws.step);
+}
+
+at::Tensor drop_rows(const Pass& pass, const at::Tensor& x, double p, Site site) {
+  const auto& [batch, draws, stop] = pass;
+  return operators::dropout(x, batch.row_numbers, batch.row_zeros, draws.dropout ? p : 0, draws.seed, 0,
+                            static_cast<int64_t>(site), draws.step);
+}
+
+}  // namespace steadytune

@@ -1,0 +1,36 @@
+#include "core/model.h"
+
+#include "core/bart.h"
+#include "core/encoder.h"
+#include "core/parameter_list.h"
+#include "core/xlnet.h"
+
+namespace steadytune {
+
+std::vector<ParameterInfo> Model::parameters(const EncoderShape& shape) {
+  ParameterList list;
+  switch (shape.family) {
+    case Family::xlnet:
+      Xlnet::list(list, shape);
+      break;
+    case Family::bart:
+      Bart::list(list, shape);
+      break;
+    default:
+      Encoder::list(list, shape);
+  }
+  return list.take();
+}
+
+std::unique_ptr<Model> Model::make(const EncoderShape& shape, Arena& arena, at::ScalarType compute) {
+  switch (shape.family) {
+    case Family::xlnet:
+      return std::make_unique<Xlnet>(shape, arena, compute);
+    case Family::bart:
+      return std::make_unique<Bart>(shape, arena, compute);
+    default:
+      return std::make_unique<Encoder>(shape, arena, compute);
+  }
+}
+
+}  // namespace steadytune

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <memory>
+#include <vector>
+
+#include "core/arena.h"
+#include "core/encoder_shape.h"
+#include "core/leaves.h"
+#include "core/pass.h"
+
+namespace steadytune {
+
+/// An encoder with its head over one arena.
+class Model {
+ public:
+  struct Output {
+    at::Tensor logits;                      // float32 [B, outputs]
+    at::Tensor pooled;                      // float32 [B, hidden], before dropout
+    std::vector<at::Tensor> hidden_states;  // each [T, hidden]; empty unless asked for
+  };
+
+  /// In arena order.
+  static std::vector<ParameterInfo> parameters(const EncoderShape& shape);
+
+  /// `compute` is float32 or bfloat16: the dtype of the blocks' matrix products and activations. Embeddings,
+  /// LayerNorm weights, the head and the loss stay float32. `shape` and `arena` outlive the model.
+  static std::unique_ptr<Model> make(const EncoderShape& shape, Arena& arena, at::ScalarType compute);
+
+  virtual ~Model() = default;
+
+  /// Hidden states are those after the embeddings and after each block; a decoder's follow the encoder's.
+  virtual Output forward(const Pass& pass, bool keep_hidden_states) const = 0;
+
+  /// Ties the leaves to the arena's gradient buffer; a leaf whose parameters are all frozen gets none.
+  void train_parameters(const std::vector<bool>& frozen) { leaves_.train(frozen); }
+
+ protected:
+  explicit Model(Arena& arena) : leaves_(arena) {}
+
+  Leaves leaves_;
+};
+
+}  // namespace steadytune

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "core/error.h"
+#include "core/packed_batch.h"
+
+namespace steadytune {
+
+/// Which random masks a pass draws (DESIGN: key = (seed, stream, layer and site), counter begins with step).
+struct DrawKey {
+  int64_t seed = 0;
+  int64_t step = 0;
+  /// False: no dropout anywhere.
+  bool dropout = false;
+};
+
+/// One pass through the model: its rows, its random draws, and the flag that ends it early.
+struct Pass {
+  const PackedBatch& batch;
+  DrawKey draws;
+  const std::atomic<bool>& stop;
+
+  /// Called between blocks. Throws ERR_ABORTED.
+  void check_stop() const {
+    if (stop.load(std::memory_order_relaxed)) throw Error("ERR_ABORTED", "the work was stopped");
+  }
+};
+
+}  // namespace steadytune
