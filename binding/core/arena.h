@@ -21,6 +21,9 @@ class Arena {
   /// Throws ERR_INTERNAL on an unknown name.
   size_t index_of(const std::string& name) const;
 
+  /// A parameter's first element in every buffer.
+  int64_t begin_of(size_t index) const { return offsets_[index]; }
+
   /// Views of one parameter, in its own shape.
   at::Tensor value(size_t index) const { return view(values_, index); }
   at::Tensor gradient(size_t index) const { return view(gradients_, index); }

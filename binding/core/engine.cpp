@@ -7,7 +7,6 @@
 
 #include "core/error.h"
 #include "core/operators.h"
-#include "kernels/adamw.h"
 
 namespace steadytune {
 namespace {
@@ -59,7 +58,10 @@ int64_t ordinal_in_group(const std::vector<ParameterInfo>& parameters, size_t in
 }  // namespace
 
 Engine::Engine(const EncoderShape& shape, at::ScalarType compute)
-    : shape_((shape.check(), shape)), arena_(Model::parameters(shape)), model_(Model::make(shape_, arena_, compute)) {}
+    : shape_((shape.check(), shape)),
+      arena_(Model::parameters(shape)),
+      model_(Model::make(shape_, arena_, compute)),
+      touched_words_(arena_, arena_.index_of("embeddings.word.weight")) {}
 
 int64_t Engine::bytes() const {
   int64_t bytes = arena_.bytes();
@@ -133,29 +135,33 @@ void Engine::set_plan(const std::vector<ParameterPlan>& plan, int64_t init_seed,
 }
 
 void Engine::train_with(const std::vector<ParameterPlan>& plan) {
-  const auto count = static_cast<int64_t>(plan.size());
-  settings_ = at::empty({count, 2}, at::kFloat);
-  flags_ = at::empty({count}, at::kInt);
-  auto settings = settings_.accessor<float, 2>();
-  auto flags = flags_.accessor<int32_t, 1>();
   std::vector<bool> frozen(plan.size());
   any_trained_ = false;
-  for (int64_t i = 0; i < count; ++i) {
-    const ParameterPlan& entry = plan[i];
-    settings[i][0] = static_cast<float>(entry.lr_scale);
-    settings[i][1] = static_cast<float>(entry.weight_decay);
-    flags[i] = (entry.frozen ? segment_frozen : 0) | (entry.decay_towards_start ? segment_decay_towards_start : 0) |
-               (entry.decay_scaled_by_lr ? 0 : segment_decay_unscaled);
-    frozen[i] = entry.frozen;
-    any_trained_ |= !entry.frozen;
+  for (size_t i = 0; i < plan.size(); ++i) {
+    frozen[i] = plan[i].frozen;
+    any_trained_ |= !plan[i].frozen;
   }
   model_->train_parameters(frozen);
-  planned_ = true;
+  arena_.gradients().zero_();
+  plan_ = plan;
+  touched_words_.clear();
+  segments_ = cut_segments(arena_, plan_, touched_words_);
+}
+
+/// Words that no batch has touched have no gradient to be cleared of.
+void Engine::zero_gradients() {
+  const int64_t begin = arena_.begin_of(touched_words_.table());
+  const int64_t end = begin + arena_.parameters()[touched_words_.table()].elements();
+  arena_.gradients().narrow(0, 0, begin).zero_();
+  touched_words_.zero(arena_.gradients());
+  arena_.gradients().narrow(0, end, arena_.elements() - end).zero_();
 }
 
 void Engine::accumulate(const PackedBatch& batch, const DrawKey& draws, int64_t rows_of_step, double& loss,
                         const std::atomic<bool>& stop) {
   if (!batch.labels.defined()) throw Error("ERR_DATA", "a training batch has no labels");
+  touched_words_.mark(batch.token_ids);
+  if (batch.decoder_ids.defined()) touched_words_.mark(batch.decoder_ids);
   const Model::Output output = model_->forward({batch, draws, stop}, false);
   const at::Tensor part = summed_loss(shape_, output.logits, batch.labels) / static_cast<double>(rows_of_step);
   part.backward();
@@ -164,28 +170,31 @@ void Engine::accumulate(const PackedBatch& batch, const DrawKey& draws, int64_t 
 
 StepResult Engine::train(const std::vector<PackedBatch>& parts, const StepOptions& options,
                          const std::atomic<bool>& stop) {
-  if (!planned_) throw Error("ERR_CONFIG", "train was called before setPlan");
+  if (plan_.empty()) throw Error("ERR_CONFIG", "train was called before setPlan");
   if (!any_trained_) throw Error("ERR_CONFIG", "the plan freezes every parameter, so there is nothing to train");
   if (parts.empty()) throw Error("ERR_DATA", "a training step has no rows");
   check_step(options);
 
   int64_t rows = 0;
   for (const PackedBatch& part : parts) rows += part.rows();
-  arena_.gradients().zero_();
+  zero_gradients();
+  const int64_t touched_before = touched_words_.count();
   const DrawKey draws{options.order_seed, options.step, options.dropout};
   StepResult result{0, 0, true};
   for (const PackedBatch& part : parts) accumulate(part, draws, rows, result.loss, stop);
 
   const at::NoGradGuard no_grad;
-  const at::Tensor squared_norm = operators::squared_norm(arena_.gradients(), arena_.bounds(), flags_);
+  if (touched_words_.count() != touched_before) segments_ = cut_segments(arena_, plan_, touched_words_);
+  const auto& [bounds, settings, flags] = segments_;
+  const at::Tensor squared_norm = operators::squared_norm(arena_.gradients(), bounds, flags);
   result.grad_norm = std::sqrt(squared_norm.item<double>());
   result.finite = std::isfinite(result.loss) && std::isfinite(result.grad_norm);
   if (!result.finite) return result;
   const std::optional<at::Tensor> start =
       arena_.start().defined() ? std::optional<at::Tensor>(arena_.start()) : std::nullopt;
-  operators::adamw_(arena_.values(), arena_.gradients(), arena_.moment1(), arena_.moment2(), start, arena_.bounds(),
-                    settings_, flags_, squared_norm, options.learning_rate, options.betas[0], options.betas[1],
-                    options.eps, options.bias_correction, options.step, options.max_grad_norm);
+  operators::adamw_(arena_.values(), arena_.gradients(), arena_.moment1(), arena_.moment2(), start, bounds, settings,
+                    flags, squared_norm, options.learning_rate, options.betas[0], options.betas[1], options.eps,
+                    options.bias_correction, options.step, options.max_grad_norm);
   return result;
 }
 
@@ -205,12 +214,14 @@ ForwardResult Engine::forward(const PackedBatch& batch, bool hidden_states, cons
 }
 
 StepResult Engine::gradients(const PackedBatch& batch, const std::atomic<bool>& stop) {
-  if (!planned_) train_with(std::vector<ParameterPlan>(arena_.parameters().size()));
-  arena_.gradients().zero_();
+  if (plan_.empty()) train_with(std::vector<ParameterPlan>(arena_.parameters().size()));
+  zero_gradients();
   StepResult result{0, 0, true};
   accumulate(batch, {}, batch.rows(), result.loss, stop);
   const at::NoGradGuard no_grad;
-  result.grad_norm = std::sqrt(operators::squared_norm(arena_.gradients(), arena_.bounds(), flags_).item<double>());
+  segments_ = cut_segments(arena_, plan_, touched_words_);
+  result.grad_norm =
+      std::sqrt(operators::squared_norm(arena_.gradients(), segments_.bounds, segments_.flags).item<double>());
   result.finite = std::isfinite(result.loss) && std::isfinite(result.grad_norm);
   return result;
 }
@@ -242,6 +253,10 @@ void Engine::write_buffer(ArenaBuffer buffer, const float* values, size_t count)
                              : buffer == ArenaBuffer::moment2  ? arena_.moment2()
                                                                : arena_.start();
   std::memcpy(target.data_ptr(), values, count * sizeof(float));
+  if (!plan_.empty() && (buffer == ArenaBuffer::moment1 || buffer == ArenaBuffer::moment2)) {
+    touched_words_.adopt(target);
+    segments_ = cut_segments(arena_, plan_, touched_words_);
+  }
 }
 
 void Engine::snapshot(const std::string& slot) {

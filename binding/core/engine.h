@@ -17,6 +17,8 @@
 #include "core/model.h"
 #include "core/packed_batch.h"
 #include "core/parameter.h"
+#include "core/segments.h"
+#include "core/touched_rows.h"
 
 namespace steadytune {
 
@@ -90,15 +92,16 @@ class Engine {
                   const std::atomic<bool>& stop);
   void reset(size_t index, const ParameterPlan& plan, int64_t init_seed);
   void train_with(const std::vector<ParameterPlan>& plan);
+  void zero_gradients();
   const at::Tensor& find_snapshot(const std::string& slot) const;
 
   EncoderShape shape_;
   Arena arena_;
   std::unique_ptr<Model> model_;
-  bool planned_ = false;
+  std::vector<ParameterPlan> plan_;  // empty before the first
   bool any_trained_ = false;
-  at::Tensor settings_;  // float32 [parameters, 2]: lrScale, weightDecay
-  at::Tensor flags_;     // int32 [parameters]: see kernels/adamw.h
+  Segments segments_;
+  TouchedRows touched_words_;
   std::unordered_map<std::string, at::Tensor> snapshots_;
 };
 

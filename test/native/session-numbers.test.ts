@@ -1,5 +1,7 @@
 import test from "ava";
+import type { ParameterPlan } from "#src/native/types.js";
 import { expectedGradient, get, goldenModels, openGolden, relativeError } from "../helpers/golden.js";
+import { plainPlan, stepOptions } from "../helpers/plan.js";
 
 const tolerance = 2e-5;
 
@@ -80,3 +82,36 @@ for (const name of goldenModels) {
     }
   });
 }
+
+test("words that no batch holds keep their bits and have no moments; decay towards zero alone moves them", async (t) => {
+  await using model = await openGolden("bert-classification");
+  const { session, batch, shape } = model;
+  const word = session.parameters.findIndex(({ name }) => name === "embeddings.word.weight");
+  const train = async (changes: Partial<ParameterPlan>) => {
+    const plan = plainPlan(session.parameters);
+    plan[word] = { ...plan[word]!, ...changes };
+    const before = await session.readParameter("embeddings.word.weight");
+    await session.setPlan(plan, { initSeed: 0, keepStart: false });
+    for (let step = 1; step <= 3; step++) await session.train([batch], stepOptions({ step }));
+    const after = await session.readParameter("embeddings.word.weight");
+    const moved = new Set(
+      [...after.keys()].filter((i) => after[i] !== before[i]).map((i) => Math.floor(i / shape.hiddenSize)),
+    );
+    return { moved, moment: await session.readBuffer("moment2") };
+  };
+  const held = new Set(batch.tokenIds);
+  t.true(held.size < shape.vocabularySize);
+  for (const changes of [{}, { weightDecay: 0.1, decayTowards: "start" as const }]) {
+    const { moved, moment } = await train(changes);
+    t.deepEqual([...moved].sort(), [...held].sort());
+    for (let row = 0; row < shape.vocabularySize; row++) {
+      const ofRow = moment.subarray(row * shape.hiddenSize, (row + 1) * shape.hiddenSize);
+      t.is(
+        ofRow.some((value) => value !== 0),
+        held.has(row),
+        `word ${row}`,
+      );
+    }
+  }
+  t.is((await train({ weightDecay: 0.1 })).moved.size, shape.vocabularySize);
+});

@@ -1,0 +1,35 @@
+#include "core/segments.h"
+
+#include "kernels/adamw.h"
+
+namespace steadytune {
+
+bool untouched_stand_still(const ParameterPlan& words) { return words.weight_decay == 0 || words.decay_towards_start; }
+
+Segments cut_segments(const Arena& arena, const std::vector<ParameterPlan>& plan, const TouchedRows& words) {
+  const bool by_word = untouched_stand_still(plan[words.table()]);
+  const auto parameters = static_cast<int64_t>(plan.size());
+  const int64_t count = by_word ? parameters - 1 + words.count() : parameters;
+  Segments segments{at::empty({count, 2}, at::kLong), at::empty({count, 2}, at::kFloat), at::empty({count}, at::kInt)};
+  int64_t* bounds = segments.bounds.mutable_data_ptr<int64_t>();
+  float* settings = segments.settings.mutable_data_ptr<float>();
+  int32_t* flags = segments.flags.mutable_data_ptr<int32_t>();
+  const auto add = [&](const ParameterPlan& entry, int64_t begin, int64_t end) {
+    *bounds++ = begin;
+    *bounds++ = end;
+    *settings++ = static_cast<float>(entry.lr_scale);
+    *settings++ = static_cast<float>(entry.weight_decay);
+    *flags++ = (entry.frozen ? segment_frozen : 0) | (entry.decay_towards_start ? segment_decay_towards_start : 0) |
+               (entry.decay_scaled_by_lr ? 0 : segment_decay_unscaled);
+  };
+  for (size_t i = 0; i < plan.size(); ++i) {
+    if (by_word && i == words.table()) {
+      words.for_each([&](int64_t begin, int64_t end) { add(plan[i], begin, end); });
+    } else {
+      add(plan[i], arena.begin_of(i), arena.begin_of(i) + arena.parameters()[i].elements());
+    }
+  }
+  return segments;
+}
+
+}  // namespace steadytune

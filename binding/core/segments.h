@@ -1,0 +1,26 @@
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <vector>
+
+#include "core/arena.h"
+#include "core/parameter.h"
+#include "core/touched_rows.h"
+
+namespace steadytune {
+
+/// The arena cut into pieces that one optimizer step treats alike: what the operators over the arena read.
+struct Segments {
+  at::Tensor bounds;    // int64 [S, 2]: first element and one past the last
+  at::Tensor settings;  // float32 [S, 2]: lrScale, weightDecay
+  at::Tensor flags;     // int32 [S]: see kernels/adamw.h
+};
+
+/// One segment per parameter; where untouched words stand still, one per touched word in the place of their table.
+Segments cut_segments(const Arena& arena, const std::vector<ParameterPlan>& plan, const TouchedRows& words);
+
+/// True where nothing moves a word that no batch has touched: not decay either, unless it pulls to where the word is.
+bool untouched_stand_still(const ParameterPlan& words);
+
+}  // namespace steadytune

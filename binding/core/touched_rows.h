@@ -1,0 +1,51 @@
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "core/arena.h"
+
+namespace steadytune {
+
+/// Rows of one embedding table that any batch has looked up since training began. Gradient and moments of all others
+/// are zero, and without them AdamW moves nothing (unless decay does), so a step need not read them at all. Each row
+/// is a segment of its own: then a row that is left out changes no bit of the gradient norm either.
+class TouchedRows {
+ public:
+  TouchedRows(const Arena& arena, size_t table);
+
+  size_t table() const { return table_; }
+  int64_t count() const { return count_; }
+
+  /// None any more.
+  void clear();
+  /// `ids` int32 [T], each a row of the table.
+  void mark(const at::Tensor& ids);
+  /// Marks what a restored moment shows to have been touched. `moment` is a whole buffer of the arena.
+  void adopt(const at::Tensor& moment);
+
+  /// Zeroes the touched rows of a whole buffer of the arena.
+  void zero(const at::Tensor& buffer) const;
+
+  /// Calls body(begin, end) with the elements of each touched row, in order.
+  template <typename Body>
+  void for_each(const Body& body) const {
+    for (size_t row = 0; row < touched_.size(); ++row) {
+      if (touched_[row])
+        body(begin_ + static_cast<int64_t>(row) * width_, begin_ + static_cast<int64_t>(row + 1) * width_);
+    }
+  }
+
+ private:
+  void touch(int64_t row);
+
+  size_t table_;
+  int64_t begin_;
+  int64_t width_;
+  std::vector<uint8_t> touched_;
+  int64_t count_ = 0;
+};
+
+}  // namespace steadytune
