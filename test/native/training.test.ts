@@ -10,6 +10,7 @@ import { loadModel } from "#src/training/model.js";
 import { finetune, train } from "#src/training/finetune.js";
 import { prepare, preparedKey } from "#src/training/prepare.js";
 import type { RunResult } from "#src/training/result.js";
+import { withoutTimes } from "../helpers/run-log.js";
 import { temporaryFolder } from "../helpers/temporary-folder.js";
 import { tinyConfig, tinyModel } from "../helpers/tiny-run.js";
 
@@ -166,6 +167,36 @@ test("a run that diverges ends with its first bad step, its record and DivergedE
   await using prepared = await prepare(config);
   const trial = await train(prepared, config, join(config.output, "../trial"));
   t.true(trial.diverged, "in a study a diverged trial is a result, not an error");
+});
+
+test("steps that run behind a diverged one change nothing of the record", async (t) => {
+  const folder = temporaryFolder(t);
+  // Evaluated after steps 5, 10, ...: step 6 is the first behind a best checkpoint, with two more steps in flight.
+  const diverging = { steps: 20, evaluations: 4, optimizer: { learningRate: 3e-3, warmup: 0 } };
+  const record = async (name: string, trainOnPastIt: boolean) => {
+    const config = tinyConfig(folder, { output: join(folder, name), ...diverging });
+    await using prepared = await prepare(config);
+    const step = prepared.session.train.bind(prepared.session);
+    let behind = 0;
+    prepared.session.train = async (parts, options) => {
+      if (options.step > 6) behind++;
+      if (options.step < 6 || trainOnPastIt) {
+        const result = await step(parts, options);
+        return options.step === 6 ? { ...result, loss: NaN, finite: false } : result;
+      }
+      return { loss: NaN, gradNorm: NaN, finite: false };
+    };
+    const { best, last, divergedAt, tokens, degenerate } = await train(prepared, config, config.output);
+    const weights = readFileSync(join(config.output, "best/model.safetensors"));
+    const predictions = readFileSync(join(config.output, "predictions.jsonl"), "utf8");
+    const log = withoutTimes(config.output);
+    return { behind, kept: { best, last, divergedAt, tokens, degenerate, weights, predictions, log } };
+  };
+  const [moved, stopped] = [await record("moved", true), await record("stopped", false)];
+  t.true(moved.behind > 0, "steps were submitted behind the diverged one");
+  t.is(moved.kept.divergedAt, 6);
+  t.is(moved.kept.best?.step, 5);
+  t.deepEqual(moved.kept, stopped.kept);
 });
 
 test("a folder that belongs to another config is refused by the key that differs", async (t) => {
