@@ -26,7 +26,8 @@ await main(async () => {
   await prebuildify({ cwd: work, name: "steadytune", napi: true, strip: true, targets: [process.versions.node] });
 
   const target = join(resolve(process.argv[2] ?? join(root, "prebuilds")), `torch-${torchMinor(libtorch.version)}`);
-  mkdirSync(dirname(target), { recursive: true });
+  const { makeFolder } = await compiled("files/atomic.js");
+  await makeFolder(dirname(target));
   rmSync(target, { recursive: true, force: true });
   const made = join(work, "prebuilds");
   for (const platform of readdirSync(made)) {

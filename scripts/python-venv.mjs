@@ -1,7 +1,7 @@
 // A Python environment with given packages, made once in steadytune's cache:
 //   node scripts/python-venv.mjs NAME [pip install's arguments]    prints the path of its python
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 
@@ -19,6 +19,7 @@ import { SetupError } from "./setup/setup-error.mjs";
  */
 export async function pythonVenv(name, installs) {
   const { cacheFolder } = await compiled("native/cache-folder.js");
+  const { makeFolder } = await compiled("files/atomic.js");
   const digest = createHash("sha256").update(JSON.stringify(installs)).digest("hex").slice(0, 8);
   const folder = join(cacheFolder(), "venvs", `${name}-${digest}`);
   const python = join(folder, "bin/python");
@@ -26,7 +27,7 @@ export async function pythonVenv(name, installs) {
   const complete = join(folder, "steadytune-complete");
   if (existsSync(complete)) return python;
   rmSync(folder, { recursive: true, force: true });
-  mkdirSync(folder, { recursive: true });
+  await makeFolder(folder);
   if ((await run("python3", ["-m", "venv", folder])) !== 0) {
     throw new SetupError(
       "`python3 -m venv` failed; its message stands above.",

@@ -29,7 +29,7 @@ export function showBytes({ what, done, total }) {
   const line = `${what}  ${megabytes(done)}${total === null ? "" : ` of ${megabytes(total)}`} MB${rate}`;
   last = { ...last, atMs: now, done };
   if (stderr.isTTY) {
-    stderr.write(`\r\x1b[2K  ${" ".repeat(14)}${line}`.slice(0, (stderr.columns ?? 80) + 4));
+    stderr.write(`\r\x1b[2K  ${" ".repeat(14)}${line}`.slice(0, (stderr.columns || 80) + 4));
     drawn = true;
   } else {
     note(line);

@@ -29,7 +29,7 @@ export function define(command: Command): void {
 }
 
 async function data(options: CommonOptions & Record<string, unknown>): Promise<void> {
-  const [{ completeConfig, missingData }, { loadTask }, { describeTask }] = await Promise.all([
+  const [{ completeConfig, missingData }, { loadTask, splitSeed }, { describeTask }] = await Promise.all([
     import("../config/resolve.js"),
     import("../data/load-task.js"),
     import("../data/describe.js"),
@@ -37,8 +37,7 @@ async function data(options: CommonOptions & Record<string, unknown>): Promise<v
   const config = completeConfig(await configFromOptions(options));
   if (config.data === undefined) throw missingData(config.task);
   const terminal = await openTerminal(options);
-  // The cut of own data does not depend on the seed of a run: its scores could not be compared with another's.
-  const loaded = await loadTask({ ...config, data: config.data, seed: 0 });
+  const loaded = await loadTask({ ...config, data: config.data, seed: splitSeed });
   const lengths =
     typeof options["model"] === "string"
       ? await measure(loaded, await modelFolder(options["model"], terminal), config.maxLength, terminal)

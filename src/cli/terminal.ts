@@ -35,6 +35,9 @@ export function clearStatus(): void {
   for (const terminal of opened) terminal.clear();
 }
 
+/** For terminals that do not tell their size, or tell 0 by 0, as serial lines and some containers do. */
+const usualSize = { columns: 80, rows: 24 };
+
 /** Fast enough to look alive, slow enough to cost nothing. */
 const redrawMs = 100;
 
@@ -50,14 +53,14 @@ export async function openTerminal(options: TerminalOptions = {}): Promise<Termi
   const { quiet = false, stream = process.stderr, env = process.env } = options;
   const live = isCapable(stream, env) && !quiet;
   const colors = outputColors(stream, env);
-  const draw = live ? (await import("log-update")).createLogUpdate(stream) : null;
+  const draw = live ? (await import("log-update")).createLogUpdate(withSize(stream)) : null;
   let status = "";
   let drawnAt = -Infinity;
   const terminal: Terminal = {
     live,
     colors,
     get width() {
-      return (stream.columns ?? 80) - 1;
+      return (stream.columns || usualSize.columns) - 1;
     },
     line(text = "") {
       if (quiet) return;
@@ -84,6 +87,17 @@ export async function openTerminal(options: TerminalOptions = {}): Promise<Termi
   };
   opened.add(terminal);
   return terminal;
+}
+
+/** The stream for log-update, which draws nothing on 0 rows. */
+function withSize(stream: NodeJS.WriteStream): NodeJS.WriteStream {
+  return new Proxy(stream, {
+    get(target, key) {
+      const value: unknown = Reflect.get(target, key, target);
+      if (key === "columns" || key === "rows") return value || usualSize[key];
+      return typeof value === "function" ? (value.bind(target) as unknown) : value;
+    },
+  });
 }
 
 function isCapable(stream: NodeJS.WriteStream, env: NodeJS.ProcessEnv): boolean {

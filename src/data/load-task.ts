@@ -7,6 +7,12 @@ import { loadGlueTask } from "./load-glue-task.js";
 import { loadOwnTask } from "./load-own-task.js";
 import type { TaskData } from "./task.js";
 
+/**
+ * Rows are cut into splits by this seed and not by the run's: runs that differ in their seed must be scored on the same
+ * rows. (The paper's code fixes its seed as well.)
+ */
+export const splitSeed = 0;
+
 export interface LoadTaskOptions {
   /** A GLUE task by name; left out for own data. */
   task?: string | undefined;

@@ -36,7 +36,12 @@ export async function makeFolder(path: string): Promise<void> {
   try {
     await makeWithParents(resolve(path));
   } catch (error) {
-    throw asOutputError(error, path);
+    // What is missing above was made, or tried; so nobody can be told to make it.
+    if (!isSystemError(error) || error.code !== "ENOENT") throw asOutputError(error, path);
+    throw new OutputError(`${path} cannot be made: what stands above it takes no new folders.`, {
+      cause: error,
+      hint: "Choose another path; this one leads into a file system such as /proc, or through a link to nowhere.",
+    });
   }
 }
 
@@ -67,7 +72,7 @@ async function makeWithParents(path: string): Promise<void> {
 export async function replaceFolder(target: string, build: (temporary: string) => Promise<void>): Promise<void> {
   const { parent, name, complete } = places(target);
   try {
-    await mkdir(parent, { recursive: true });
+    await makeWithParents(parent);
     await recoverFolder(target);
     await removeLeftOvers(parent, name);
     const partial = join(parent, `.${name}.partial-${process.pid}-${randomBytes(4).toString("hex")}`);

@@ -1,7 +1,7 @@
-import { mkdir, readFile, readlink, rm, stat, symlink } from "node:fs/promises";
+import { readFile, readlink, rm, stat, symlink } from "node:fs/promises";
 import { homedir } from "node:os";
 import { dirname, join, relative } from "node:path";
-import { writeFileAtomic } from "../files/atomic.js";
+import { makeFolder, writeFileAtomic } from "../files/atomic.js";
 
 /**
  * Hugging Face's own cache, shared with its Python libraries: one folder a repository, with the files by their hash in
@@ -35,7 +35,7 @@ export class RepositoryCache {
 
   async rememberCommit(revision: string, commit: string): Promise<void> {
     if (isCommit(revision) || (await this.commitOf(revision)) === commit) return;
-    await mkdir(dirname(this.#ref(revision)), { recursive: true });
+    await makeFolder(dirname(this.#ref(revision)));
     await writeFileAtomic(this.#ref(revision), commit);
   }
 
@@ -44,7 +44,7 @@ export class RepositoryCache {
     const path = join(this.snapshot(commit), file);
     const target = relative(dirname(path), this.blob(etag));
     if ((await readlink(path).catch(() => null)) === target) return;
-    await mkdir(dirname(path), { recursive: true });
+    await makeFolder(dirname(path));
     await rm(path, { force: true });
     await symlink(target, path).catch((error: NodeJS.ErrnoException) => {
       // Another process has just made the same link.

@@ -1,11 +1,11 @@
 import { createHash, type Hash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { mkdir, open, readFile, rename, rm, stat } from "node:fs/promises";
+import { open, readFile, rename, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type * as HubLibrary from "@huggingface/hub";
 import { AbortedError, ConfigError, HubError, LockedError, OutputError, SteadytuneError } from "../errors.js";
-import { asOutputError } from "../files/atomic.js";
+import { asOutputError, makeFolder } from "../files/atomic.js";
 import { lockFile, type Lock } from "../files/lock.js";
 import { hubHome, isCommit, RepositoryCache } from "./hub-cache.js";
 import { readWeightMap } from "./sharded.js";
@@ -187,7 +187,7 @@ class Download {
 
   /** Waits for whoever brings the same blob. */
   async #lock(etag: string): Promise<Lock> {
-    await mkdir(this.#cache.locks, { recursive: true });
+    await makeFolder(this.#cache.locks);
     for (;;) {
       try {
         // Not huggingface_hub's own lock, which is of another kind; nor does it share the unfinished file.
@@ -204,7 +204,7 @@ class Download {
   async #fetchBlob(commit: string, file: RemoteFile, onBytes: (bytes: number) => void): Promise<void> {
     const blob = this.#cache.blob(file.etag);
     const unfinished = `${blob}.steadytune.incomplete`;
-    await mkdir(dirname(blob), { recursive: true });
+    await makeFolder(dirname(blob));
     for (let attempt = 1; ; attempt++) {
       try {
         if ((await this.#append(commit, file, unfinished, onBytes)) === file.etag) {

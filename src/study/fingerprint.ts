@@ -3,7 +3,7 @@ import { createReadStream } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import type { ResolvedConfig } from "../config/schema.js";
-import { loadTask } from "../data/load-task.js";
+import { loadTask, splitSeed } from "../data/load-task.js";
 import { resolveModel } from "../models/resolve.js";
 import { configHash } from "../training/identity.js";
 
@@ -35,7 +35,7 @@ export class Fingerprints {
     const { model, revision, init } = config;
     return {
       data: await once(this.#data, JSON.stringify(rows), async () => {
-        const { files } = await loadTask({ ...config, seed: 0 });
+        const { files } = await loadTask({ ...config, seed: splitSeed });
         return hashFiles(files);
       }),
       weights: await once(this.#weights, JSON.stringify([model, revision, init]), async () => {

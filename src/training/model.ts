@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { encodeExamples } from "../data/encode.js";
 import { loadExamples } from "../data/load-examples.js";
-import { loadTask } from "../data/load-task.js";
+import { loadTask, splitSeed } from "../data/load-task.js";
 import type { Example, MetricName, TaskInfo } from "../data/task.js";
 import { CheckpointError, ConfigError, DataError } from "../errors.js";
 import { majorityBaseline } from "../metrics/baseline.js";
@@ -73,8 +73,6 @@ export interface Evaluation {
 
 /** Older checkpoints and those of other programs do not say what they were trained with. */
 const usualMaxLength = 128;
-/** As for training: rows are cut by a seed that is not the run's. */
-const splitSeed = 0;
 
 /**
  * A fine-tuned model, ready to predict: any number of calls, also at the same time.

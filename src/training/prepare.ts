@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import type { ResolvedConfig } from "../config/schema.js";
 import { encodeExamples } from "../data/encode.js";
 import type { EncodedSplit } from "../data/encoded.js";
-import { loadTask } from "../data/load-task.js";
+import { loadTask, splitSeed } from "../data/load-task.js";
 import type { Example, TaskData } from "../data/task.js";
 import { ConfigError, TokenizerError } from "../errors.js";
 import { readModelConfig, type ModelConfig } from "../models/config.js";
@@ -50,12 +50,6 @@ export interface PrepareOptions {
 
 /** Snapshot slot of the weights before any training. */
 export const baseSlot = "base";
-
-/**
- * Rows are cut into splits by a seed of their own and not by the run's: runs that differ in their seed must be scored
- * on the same rows. (The paper's code fixes it as well.)
- */
-const splitSeed = 0;
 
 /**
  * Finds the model (fetching it when it is a hub id), reads and tokenizes the data, makes the session and loads the

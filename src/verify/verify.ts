@@ -1,7 +1,8 @@
 import { existsSync } from "node:fs";
 import { readdir } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { DataError } from "../errors.js";
+import { makeFolder } from "../files/atomic.js";
 import { packageRoot } from "../native/package-root.js";
 import { checkAdamw } from "./check-adamw.js";
 import { checkEncoder } from "./check-encoder.js";
@@ -45,6 +46,8 @@ export const builtInBundle = join(packageRoot, "test/fixtures/golden");
 export async function verify(bundle: string = builtInBundle, options: VerifyOptions = {}): Promise<VerifyReport> {
   const { model, dump, threads = 0, onCheck = () => {} } = options;
   if (!existsSync(bundle)) throw new DataError(`the bundle ${bundle} does not exist`);
+  // An output that cannot be written is told before the minutes of work, not after.
+  if (dump !== undefined) await makeFolder(dirname(resolve(dump)));
   const record = new Recorder(onCheck);
   const parts: Record<string, (name: string) => Promise<void>> = {
     ...Object.fromEntries(

@@ -3,6 +3,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import test from "ava";
+import { recipeNames } from "#src/config/file.js";
 import type { ResolvedConfig } from "#src/config/schema.js";
 import { steadytune } from "../helpers/cli.js";
 import { temporaryFolder } from "../helpers/temporary-folder.js";
@@ -40,7 +41,7 @@ test("the schema and the recipes are printed as JSON", async (t) => {
   const schema = JSON.parse((await steadytune(["config", "schema"])).stdout) as { properties: object };
   t.true("batchSize" in schema.properties);
   const recipes = JSON.parse((await steadytune(["config", "examples", "--json"])).stdout) as object;
-  t.deepEqual(Object.keys(recipes), ["mosbach", "original-bert", "paper", "recommended"]);
+  t.deepEqual(Object.keys(recipes), recipeNames());
 });
 
 test("docs/configuration.md says what the schema says", (t) => {

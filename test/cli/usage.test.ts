@@ -118,3 +118,18 @@ test("a full disk under standard output is an error", async (t) => {
   t.is(code, 1);
   t.regex(stderr, /^error: standard output cannot be written: .*ENOSPC/);
 });
+
+test("an output in a place that takes no folders is told at once, before any work", async (t) => {
+  const places: string[][] = [
+    ["finetune", "--model", "./none", "--data", "./none.csv", "--output", "/proc/nope/run"],
+    ["verify", "--dump", "/proc/nope/x/computed.safetensors"],
+  ];
+  for (const args of places) {
+    const { code, stderr } = await steadytune(args);
+    t.is(code, 1, `${args.join(" ")}: ${stderr}`);
+    t.regex(
+      stderr,
+      /^error: \/proc\/nope\S* cannot be made: what stands above it takes no new folders\.\nhint: Choose another path/,
+    );
+  }
+});

@@ -1,17 +1,19 @@
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { appendFileSync, copyFileSync, existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import test from "ava";
-import { ConfigError, DivergedError, LockedError } from "#src/errors.js";
+import test, { type ExecutionContext } from "ava";
+import { AbortedError, ConfigError, DivergedError, LockedError, StateError } from "#src/errors.js";
 import { lockFolder } from "#src/files/lock.js";
 import type { RunEvent } from "#src/training/events.js";
-import type { RunConfig } from "#src/config/schema.js";
+import type { ResolvedConfig, RunConfig } from "#src/config/schema.js";
+import { freeze } from "#src/methods/freeze.js";
 import { readSafetensors } from "#src/models/safetensors.js";
 import { loadModel } from "#src/training/model.js";
-import { finetune, train } from "#src/training/finetune.js";
+import { finetune, train, type TrainOptions } from "#src/training/finetune.js";
 import { prepare, preparedKey } from "#src/training/prepare.js";
 import type { RunResult } from "#src/training/result.js";
+import { withoutTimes } from "../helpers/run-log.js";
 import { temporaryFolder } from "../helpers/temporary-folder.js";
-import { tinyConfig, tinyModel } from "../helpers/tiny-run.js";
+import { ticketsFile, tinyConfig, tinyModel } from "../helpers/tiny-run.js";
 
 function readLog(folder: string): Record<string, unknown>[] {
   const lines = readFileSync(join(folder, "log.jsonl"), "utf8").trimEnd().split("\n");
@@ -166,6 +168,89 @@ test("a run that diverges ends with its first bad step, its record and DivergedE
   await using prepared = await prepare(config);
   const trial = await train(prepared, config, join(config.output, "../trial"));
   t.true(trial.diverged, "in a study a diverged trial is a result, not an error");
+});
+
+test("steps that run behind a diverged one change nothing of the record", async (t) => {
+  const folder = temporaryFolder(t);
+  // Evaluated after steps 5, 10, ...: step 6 is the first behind a best checkpoint, with two more steps in flight.
+  const diverging = { steps: 20, evaluations: 4, optimizer: { learningRate: 3e-3, warmup: 0 } };
+  const record = async (name: string, trainOnPastIt: boolean) => {
+    const config = tinyConfig(folder, { output: join(folder, name), ...diverging });
+    await using prepared = await prepare(config);
+    const step = prepared.session.train.bind(prepared.session);
+    let behind = 0;
+    prepared.session.train = async (parts, options) => {
+      if (options.step > 6) behind++;
+      if (options.step < 6 || trainOnPastIt) {
+        const result = await step(parts, options);
+        return options.step === 6 ? { ...result, loss: NaN, finite: false } : result;
+      }
+      return { loss: NaN, gradNorm: NaN, finite: false };
+    };
+    const { best, last, divergedAt, tokens, degenerate } = await train(prepared, config, config.output);
+    const weights = readFileSync(join(config.output, "best/model.safetensors"));
+    const predictions = readFileSync(join(config.output, "predictions.jsonl"), "utf8");
+    const log = withoutTimes(config.output);
+    return { behind, kept: { best, last, divergedAt, tokens, degenerate, weights, predictions, log } };
+  };
+  const [moved, stopped] = [await record("moved", true), await record("stopped", false)];
+  t.true(moved.behind > 0, "steps were submitted behind the diverged one");
+  t.is(moved.kept.divergedAt, 6);
+  t.is(moved.kept.best?.step, 5);
+  t.deepEqual(moved.kept, stopped.kept);
+});
+
+/** Stops the run and leaves it with the state of its first evaluation, as a kill a step later would. */
+async function stopAtFirstEvaluation(
+  t: ExecutionContext,
+  config: ResolvedConfig,
+  options: TrainOptions = {},
+): Promise<void> {
+  const stop = new AbortController();
+  const state = join(config.output, "state.bin");
+  const onEvent = (event: RunEvent) => {
+    if (event.type !== "state" || stop.signal.aborted) return;
+    t.is(event.step, 5);
+    copyFileSync(state, `${state}.first`);
+    stop.abort();
+  };
+  await t.throwsAsync(finetune(config, { ...options, signal: stop.signal, onEvent }).result, {
+    instanceOf: AbortedError,
+  });
+  renameSync(`${state}.first`, state);
+}
+
+test("a best checkpoint that is the one of the saved step is there again after resume", async (t) => {
+  const folder = temporaryFolder(t);
+  // So slow that no score changes: of equal ones the first stays best, and its weights differ from all later ones.
+  const slow = { steps: 20, evaluations: 4, optimizer: { learningRate: 1e-7, warmup: 0 } };
+  const unbroken = tinyConfig(folder, { ...slow, output: join(folder, "unbroken") });
+  const broken = tinyConfig(folder, { ...slow, output: join(folder, "broken"), resume: true });
+  const expected = await finetune(unbroken).result;
+  t.is(expected.best?.step, 5);
+  await stopAtFirstEvaluation(t, broken);
+  const { best, last } = await finetune(broken).result;
+  t.deepEqual([best, last], [expected.best, expected.last]);
+  const weights = (output: string) => readFileSync(join(output, "best/model.safetensors"));
+  t.true(weights(broken.output).equals(weights(unbroken.output)));
+});
+
+test("a state is refused where data or methods have changed since it was saved", async (t) => {
+  const folder = temporaryFolder(t);
+  const data = join(folder, "tickets.csv");
+  copyFileSync(ticketsFile, data);
+  const config = tinyConfig(folder, { data, steps: 20, evaluations: 4, resume: true });
+  const frozen = { methods: [freeze(["embedding"])] };
+  await stopAtFirstEvaluation(t, config, frozen);
+  await t.throwsAsync(finetune(config).result, {
+    instanceOf: StateError,
+    message: /belongs to a run with other methods/,
+  });
+  appendFileSync(data, "one more parcel is lost,delivery\n");
+  await t.throwsAsync(finetune(config, frozen).result, {
+    instanceOf: StateError,
+    message: /belongs to a run with other data/,
+  });
 });
 
 test("a folder that belongs to another config is refused by the key that differs", async (t) => {

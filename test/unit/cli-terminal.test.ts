@@ -4,7 +4,10 @@ import test from "ava";
 import { openTerminal } from "#src/cli/terminal.js";
 
 /** A stream that says it is a terminal, or not, and keeps what is written to it. */
-function fakeStream(isTTY: boolean): { stream: NodeJS.WriteStream; written: () => string } {
+function fakeStream(
+  isTTY: boolean,
+  size = { columns: 80, rows: 24 },
+): { stream: NodeJS.WriteStream; written: () => string } {
   let text = "";
   const stream = new Writable({
     write(chunk: Buffer, _encoding, done) {
@@ -13,7 +16,7 @@ function fakeStream(isTTY: boolean): { stream: NodeJS.WriteStream; written: () =
     },
   });
   return {
-    stream: Object.assign(stream, { isTTY, columns: 80, rows: 24 }) as unknown as NodeJS.WriteStream,
+    stream: Object.assign(stream, { isTTY, ...size }) as unknown as NodeJS.WriteStream,
     written: () => text,
   };
 }
@@ -38,6 +41,17 @@ test("on a terminal the status stays below the lines and goes away at the end", 
   t.deepEqual(stripVTControlCharacters(written()).trimEnd().split("\n"), ["working", "one", "working"]);
   terminal.clear();
   t.true(written().split("working").at(-1)?.includes("\u001B[2K"), "what was drawn last is erased");
+});
+
+test("a terminal that tells no size, or 0 by 0, is taken for one of 80 columns", async (t) => {
+  for (const size of [{ columns: 0, rows: 0 }, {} as { columns: number; rows: number }]) {
+    const { stream, written } = fakeStream(true, size);
+    const terminal = await openTerminal({ stream, env: {} });
+    t.is(terminal.width, 79);
+    terminal.status("working");
+    t.true(stripVTControlCharacters(written()).includes("working"));
+    terminal.clear();
+  }
 });
 
 test("--quiet silences lines and status", async (t) => {

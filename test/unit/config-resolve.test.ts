@@ -192,7 +192,7 @@ test("columns are refused where the task has its own", (t) => {
 });
 
 test("every recipe that ships resolves and says what it is for", (t) => {
-  t.deepEqual(recipeNames(), ["mosbach", "original-bert", "paper", "recommended"]);
+  for (const name of ["mosbach", "original-bert", "paper", "recommended"]) t.true(recipeNames().includes(name), name);
   for (const name of recipeNames()) {
     t.notThrows(() => resolveConfig({ ...rte, extends: name }));
     const file = JSON.parse(readFileSync(`configs/recipes/${name}.json`, "utf8")) as RunConfig;

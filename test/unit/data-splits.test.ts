@@ -72,6 +72,11 @@ for (const { labels, rows, ...expected } of reference.regression) {
   });
 }
 
+test("scores that are one number in float32 are one group, as in the released code", (t) => {
+  t.is(Math.fround(0.2), Math.fround(0.2 + 1e-9));
+  t.deepEqual([halves([0.2, 0.2 + 1e-9]).validation.length, halves([0.2, 0.2 + 1e-9]).test.length], [1, 1]);
+});
+
 test("a class with fewer rows than its share of a subset gives all it has", (t) => {
   const labels = [0, 0, 1, 1, 1, 1, 1, 1];
   const subset = balancedSubset(labels, 8);

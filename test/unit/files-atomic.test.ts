@@ -152,7 +152,9 @@ test("killed at any instant, a folder is whole: the old one or the new one", asy
 });
 
 test("a folder that can never be made is an error, also where Node's recursive mkdir would not return", async (t) => {
-  await t.throwsAsync(makeFolder("/proc/nowhere/deeper"), { instanceOf: OutputError });
+  const message = "/proc/nowhere/deeper cannot be made: what stands above it takes no new folders.";
+  await t.throwsAsync(makeFolder("/proc/nowhere/deeper"), { instanceOf: OutputError, message });
+  await t.throwsAsync(replaceFolder("/proc/nowhere/deeper/best", fill("new")), { instanceOf: OutputError });
   const made = join(temporaryFolder(t), "a/b/c");
   await Promise.all([makeFolder(made), makeFolder(made)]);
   t.deepEqual(await readdir(made), []);

@@ -108,6 +108,18 @@ test("with a GPU the other CUDA wheels come too, and a CPU entry does not stand 
   t.false(unpacked.includes("torch/lib/libtorch_python.so"));
 });
 
+test("another version than the pinned one is fetched beside it, and does not take its place", async (t) => {
+  const folder = temporaryFolder(t);
+  writeTorchWheels(join(folder, "wheels"));
+  const oldest = Object.entries(libtorchFiles("2.11.0")).map(([name, content]) => [`torch/${name}`, content]);
+  writeWheel(join(folder, "wheels"), "torch", "2.11.0", Object.fromEntries(oldest) as Record<string, string>);
+  const env = offlineEnv(folder);
+  const pinned = await fetchLibtorch({ env, cuda: false });
+  const other = await fetchLibtorch({ version: "2.11.0", env, cuda: false });
+  t.like(other, { version: "2.11.0", root: join(folder, "cache/libtorch/2.11.0-cpu/torch") });
+  t.deepEqual(findLibtorch({ env }).chosen, pinned);
+});
+
 test("a second call finds the work done", async (t) => {
   const folder = temporaryFolder(t);
   writeTorchWheels(join(folder, "wheels"));
@@ -341,6 +353,8 @@ test("a cache that cannot be a folder is named", async (t) => {
   const env = { ...offlineEnv(folder), STEADYTUNE_CACHE: join(folder, "file") };
   const error = await t.throwsAsync(fetchLibtorch({ env, cuda: false }), { instanceOf: OutputError });
   t.is(error?.message, `${join(folder, "file/libtorch")} cannot be written (ENOTDIR).`);
+  const nowhere = fetchLibtorch({ env: { ...offlineEnv(folder), STEADYTUNE_CACHE: "/proc/nope" }, cuda: false });
+  await t.throwsAsync(nowhere, { instanceOf: OutputError, message: /^\/proc\/nope\/libtorch cannot be made/ });
 });
 
 test("what a killed call left is cleared away, and its whole wheels are used", async (t) => {

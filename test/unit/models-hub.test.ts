@@ -1,7 +1,7 @@
 import { lstat, mkdir, readdir, readFile, readlink, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import test, { type ExecutionContext } from "ava";
-import { AbortedError, CheckpointError, ConfigError, HubError } from "#src/errors.js";
+import { AbortedError, CheckpointError, ConfigError, HubError, OutputError } from "#src/errors.js";
 import type { HubProgress } from "#src/models/hub.js";
 import { readModelConfig } from "#src/models/config.js";
 import { resolveModel } from "#src/models/resolve.js";
@@ -46,6 +46,15 @@ async function startHub(t: ExecutionContext, repository: HubRepository): Promise
   process.env["HF_TOKEN_PATH"] = join(cache, "token");
   return { server, cache, folder: join(cache, "models--org--tiny") };
 }
+
+test.serial("a cache folder that cannot be made is an error at once", async (t) => {
+  await startHub(t, await tinyRepository());
+  process.env["HF_HUB_CACHE"] = "/proc/nope/hub";
+  await t.throwsAsync(resolveModel("org/tiny"), {
+    instanceOf: OutputError,
+    message: /^\/proc\/nope\/hub.* cannot be /,
+  });
+});
 
 test.serial(
   "a model comes into the cache in huggingface_hub's own layout, and only the files that are needed",

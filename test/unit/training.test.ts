@@ -94,6 +94,15 @@ test("the rows of a step do not depend on the steps asked for before", (t) => {
   t.is(inOrder.epochOf(4), 1);
 });
 
+test("the order of rows follows the order seed", (t) => {
+  const order = (orderSeed: number) => {
+    const batches = new StepBatches(split, { batchSize: 10, accumulation: 1, orderSeed });
+    return batches.parts(1).flatMap(({ rowNumbers }) => [...rowNumbers]);
+  };
+  t.deepEqual(order(7), order(7));
+  t.notDeepEqual(order(7), order(8));
+});
+
 test("a clock that goes on adds to the seconds of the run's earlier life", (t) => {
   const clock = new RunClock({ train: 100, evaluate: 10, finish: 0 });
   clock.enter("evaluate");

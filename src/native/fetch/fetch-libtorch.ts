@@ -2,6 +2,7 @@ import { mkdir, readdir, rename, rm, stat, statfs, writeFile } from "node:fs/pro
 import { join } from "node:path";
 
 import { NativeError, OutputError } from "../../errors.js";
+import { makeFolder } from "../../files/atomic.js";
 import { lockFolder } from "../../files/lock.js";
 import { ZipError } from "../../files/zip-directory.js";
 import {
@@ -24,6 +25,8 @@ import { fetchWheels } from "./torch-wheels.js";
 import { waitForLock } from "./wait-for-lock.js";
 
 export interface FetchOptions {
+  /** The pinned one unless told. */
+  version?: string;
   env?: NodeJS.ProcessEnv;
   /** Fetch what a GPU needs too; by default when this machine has one. */
   cuda?: boolean;
@@ -50,7 +53,7 @@ export interface FetchContext {
 const spaceNeeded = { cpu: 1.2e9, cuda: 9e9 };
 
 /**
- * Fetches the pinned libtorch into the cache: by pip, else from the official archive. The entry appears in one rename
+ * Fetches libtorch into the cache: by pip, else from the official archive. The entry appears in one rename
  * when it is complete, so a call that is killed leaves none; two processes take turns, and the second finds the
  * work done. Throws NativeError when every source failed, OutputError when the cache cannot be written.
  */
@@ -59,9 +62,10 @@ export async function fetchLibtorch(options: FetchOptions = {}): Promise<Libtorc
   const cuda = options.cuda ?? hasNvidiaGpu();
   const report = options.report ?? (() => {});
   const cache = libtorchCache(env);
-  const entry = cacheEntry(pinnedTorch, cuda, env);
+  const version = options.version ?? pinnedTorch;
+  const entry = cacheEntry(version, cuda, env);
   try {
-    await mkdir(cache, { recursive: true });
+    await makeFolder(cache);
     const lock = await waitForLock(
       () => lockFolder(cache),
       (holder) => report({ type: "note", text: `waiting: ${holder}` }),
@@ -71,7 +75,7 @@ export async function fetchLibtorch(options: FetchOptions = {}): Promise<Libtorc
       if (standing?.source === "cache" && standing.root.startsWith(entry)) return standing;
       await removeLeftovers(cache);
       const context: FetchContext = {
-        version: pinnedTorch,
+        version,
         cuda,
         env,
         report,
@@ -85,13 +89,14 @@ export async function fetchLibtorch(options: FetchOptions = {}): Promise<Libtorc
       await lock.release();
     }
   } catch (error) {
-    if (!isDiskError(error)) throw error;
-    const full = error.code === "ENOSPC" || error.code === "EDQUOT";
+    const cause = error instanceof OutputError ? error.cause : error;
+    if (!isDiskError(cause)) throw error;
+    const full = cause.code === "ENOSPC" || cause.code === "EDQUOT";
     throw new OutputError(
-      full ? `The disk of ${cache} is full.` : `${cache} cannot be written (${error.code ?? ""}).`,
+      full ? `The disk of ${cache} is full.` : `${cache} cannot be written (${cause.code ?? ""}).`,
       {
         hint: `Choose another folder: \`STEADYTUNE_CACHE=/other/folder ${setupCommand}\`.`,
-        cause: error,
+        cause,
       },
     );
   }
