@@ -3,9 +3,10 @@
 #include <cstdint>
 #include <string>
 
+#include "kernels/activation.h"
+
 namespace steadytune {
 
-enum class Activation { gelu, gelu_tanh, relu };
 enum class Problem { classification, regression };
 
 /// The shape of an encoder with its head: EncoderShape of src/native/types.ts.
