@@ -5,6 +5,8 @@
 
 #include "core/family.h"
 
+#include "kernels/activation.h"
+
 namespace steadytune {
 
 enum class Problem { classification, regression };

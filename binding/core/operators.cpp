@@ -57,4 +57,38 @@ void normal_(const at::Tensor& x, double std, int64_t seed, int64_t stream, int6
   op.call(handle, std, seed, stream, layer, site);
 }
 
+at::Tensor bias_activation(const at::Tensor& x, const at::Tensor& bias, int64_t activation, const at::Tensor& rows,
+                           const at::Tensor& positions, double p, int64_t seed, int64_t layer, int64_t site,
+                           int64_t step) {
+  static const auto op = find<decltype(bias_activation)>("steadytune::bias_activation");
+  return op.call(x, bias, activation, rows, positions, p, seed, layer, site, step);
+}
+
+std::tuple<at::Tensor, at::Tensor> bias_activation_backward(const at::Tensor& grad_y, const at::Tensor& x,
+                                                            const at::Tensor& bias, int64_t activation,
+                                                            const at::Tensor& rows, const at::Tensor& positions,
+                                                            double p, int64_t seed, int64_t layer, int64_t site,
+                                                            int64_t step) {
+  static const auto op = find<decltype(bias_activation_backward)>("steadytune::bias_activation_backward");
+  return op.call(grad_y, x, bias, activation, rows, positions, p, seed, layer, site, step);
+}
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor> dropout_add_norm(const at::Tensor& x, const at::Tensor& bias,
+                                                                const at::Tensor& residual, const at::Tensor& weight,
+                                                                const at::Tensor& norm_bias, double eps,
+                                                                const at::Tensor& rows, const at::Tensor& positions,
+                                                                double p, int64_t seed, int64_t layer, int64_t site,
+                                                                int64_t step) {
+  static const auto op = find<decltype(dropout_add_norm)>("steadytune::dropout_add_norm");
+  return op.call(x, bias, residual, weight, norm_bias, eps, rows, positions, p, seed, layer, site, step);
+}
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> dropout_add_norm_backward(
+    const at::Tensor& grad_y, const at::Tensor& normalized, const at::Tensor& rstd, const at::Tensor& weight,
+    const at::Tensor& rows, const at::Tensor& positions, double p, int64_t seed, int64_t layer, int64_t site,
+    int64_t step) {
+  static const auto op = find<decltype(dropout_add_norm_backward)>("steadytune::dropout_add_norm_backward");
+  return op.call(grad_y, normalized, rstd, weight, rows, positions, p, seed, layer, site, step);
+}
+
 }  // namespace steadytune::operators

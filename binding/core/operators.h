@@ -26,4 +26,31 @@ at::Tensor segment_squared_distance(const at::Tensor& values, const at::Tensor& 
 
 void normal_(const at::Tensor& x, double std, int64_t seed, int64_t stream, int64_t layer, int64_t site);
 
+/// dropout(act(x + bias)); `activation` is one of kernels/activation.h.
+at::Tensor bias_activation(const at::Tensor& x, const at::Tensor& bias, int64_t activation, const at::Tensor& rows,
+                           const at::Tensor& positions, double p, int64_t seed, int64_t layer, int64_t site,
+                           int64_t step);
+
+/// {grad_x, grad_bias}
+std::tuple<at::Tensor, at::Tensor> bias_activation_backward(const at::Tensor& grad_y, const at::Tensor& x,
+                                                            const at::Tensor& bias, int64_t activation,
+                                                            const at::Tensor& rows, const at::Tensor& positions,
+                                                            double p, int64_t seed, int64_t layer, int64_t site,
+                                                            int64_t step);
+
+/// {LayerNorm(residual + dropout(x + bias)) weight + norm_bias, normalized, rstd}
+std::tuple<at::Tensor, at::Tensor, at::Tensor> dropout_add_norm(const at::Tensor& x, const at::Tensor& bias,
+                                                                const at::Tensor& residual, const at::Tensor& weight,
+                                                                const at::Tensor& norm_bias, double eps,
+                                                                const at::Tensor& rows, const at::Tensor& positions,
+                                                                double p, int64_t seed, int64_t layer, int64_t site,
+                                                                int64_t step);
+
+/// {grad_x, grad_residual, grad_bias, grad_weight, grad_norm_bias}. Without dropout grad_x is grad_residual itself: who
+/// writes into one must be done with the other.
+std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> dropout_add_norm_backward(
+    const at::Tensor& grad_y, const at::Tensor& normalized, const at::Tensor& rstd, const at::Tensor& weight,
+    const at::Tensor& rows, const at::Tensor& positions, double p, int64_t seed, int64_t layer, int64_t site,
+    int64_t step);
+
 }  // namespace steadytune::operators

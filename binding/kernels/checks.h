@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdint>
 
+#include "kernels/activation.h"
 #include "kernels/adamw.h"
 #include "kernels/dropout.h"
 
@@ -57,14 +58,21 @@ inline DropoutDraw checked_draw(const char* op, double p, int64_t seed, int64_t 
   };
 }
 
+/// `name` is the tensor of tokens that they are the places of.
+inline void check_places(const char* op, const char* name, const at::Tensor& tokens, const at::Tensor& rows,
+                         const at::Tensor& positions) {
+  check_tensor(op, "rows", rows, at::kInt, 1);
+  check_tensor(op, "positions", positions, at::kInt, 1);
+  check_device(op, "rows", rows, tokens);
+  check_device(op, "positions", positions, tokens);
+  TORCH_CHECK(rows.numel() == tokens.size(0) && positions.numel() == tokens.size(0), "steadytune::", op, ": ", name,
+              " has ", tokens.size(0), " tokens, but there are ", rows.numel(), " rows and ", positions.numel(),
+              " positions.");
+}
+
 inline void check_dropout(const at::Tensor& x, const at::Tensor& rows, const at::Tensor& positions) {
   check_floating("dropout", "x", x, 2);
-  check_tensor("dropout", "rows", rows, at::kInt, 1);
-  check_tensor("dropout", "positions", positions, at::kInt, 1);
-  check_device("dropout", "rows", rows, x);
-  check_device("dropout", "positions", positions, x);
-  TORCH_CHECK(rows.numel() == x.size(0) && positions.numel() == x.size(0), "steadytune::dropout: x has ", x.size(0),
-              " tokens, but there are ", rows.numel(), " rows and ", positions.numel(), " positions.");
+  check_places("dropout", "x", x, rows, positions);
 }
 
 /// Returns hidden = heads * head size. `row_offsets` is on the CPU on every device.
@@ -90,6 +98,36 @@ inline int64_t check_attention(const char* op, const at::Tensor& qkv, const at::
                 ", which is outside 0 .. 65536.");
   }
   return qkv.size(1) / 3;
+}
+
+/// Tokens [T, columns], contiguous, with at least one column.
+inline void check_tokens(const char* op, const char* name, const at::Tensor& tokens) {
+  check_floating(op, name, tokens, 2);
+  TORCH_CHECK(tokens.size(1) > 0, "steadytune::", op, ": ", name, " has no columns.");
+  TORCH_CHECK(tokens.is_contiguous(), "steadytune::", op, ": ", name, " must be contiguous.");
+}
+
+/// A second tensor of the same tokens.
+inline void check_tokens_like(const char* op, const char* name, const at::Tensor& tokens, const at::Tensor& like) {
+  check_tensor(op, name, tokens, like.scalar_type(), 2);
+  check_device(op, name, tokens, like);
+  TORCH_CHECK(tokens.sizes() == like.sizes(), "steadytune::", op, ": ", name, " is ", tokens.sizes(), ", not ",
+              like.sizes(), ".");
+}
+
+/// One float32 value for each column, or for each token.
+inline void check_values(const char* op, const char* name, const at::Tensor& values, int64_t count,
+                         const at::Tensor& tokens) {
+  check_tensor(op, name, values, at::kFloat, 1);
+  check_device(op, name, values, tokens);
+  TORCH_CHECK(values.numel() == count, "steadytune::", op, ": ", name, " has ", values.numel(), " elements, not ",
+              count, ".");
+}
+
+inline Activation checked_activation(const char* op, int64_t activation) {
+  TORCH_CHECK(activation >= 0 && activation <= static_cast<int64_t>(Activation::relu), "steadytune::", op,
+              ": activation = ", activation, " is outside 0 .. ", static_cast<int64_t>(Activation::relu), ".");
+  return static_cast<Activation>(activation);
 }
 
 /// Bounds are [segments, 2] on the CPU or on the device of `values`: begin and end of each segment in elements.

@@ -23,6 +23,30 @@ TORCH_LIBRARY(steadytune, m) {
       "packed_attention_backward(Tensor grad_output, Tensor qkv, Tensor output, Tensor logsumexp, Tensor row_offsets, "
       "Tensor row_numbers, int heads, bool causal, float p, int seed, int layer, int site, int step) -> Tensor");
 
+  // dropout(act(x + bias)) on a matrix product x [T, C] that was made without its bias. float32 or bfloat16, the bias
+  // float32 [C], all arithmetic float32. `activation`: Activation (activation.h). Masks and `rows`, `positions` as in
+  // dropout. The backward takes x again, and gives `grad_bias` in float32: the sum over tokens of grad_x before it is
+  // rounded.
+  m.def(
+      "bias_activation(Tensor x, Tensor bias, int activation, Tensor rows, Tensor positions, float p, int seed, "
+      "int layer, int site, int step) -> Tensor");
+  m.def(
+      "bias_activation_backward(Tensor grad_y, Tensor x, Tensor bias, int activation, Tensor rows, Tensor positions, "
+      "float p, int seed, int layer, int site, int step) -> (Tensor grad_x, Tensor grad_bias)");
+
+  // With h = residual + dropout(x + bias), all [T, C] in one dtype: y = LayerNorm(h) weight + norm_bias, the three
+  // vectors float32 [C]. Returns for the backward also normalized = (h - mean) rstd in the dtype of x, and rstd float32
+  // [T]. The backward's last three results are float32 [C]. With p = 0 its grad_x and grad_residual are one tensor: who
+  // writes into one of them must be done with the other.
+  m.def(
+      "dropout_add_norm(Tensor x, Tensor bias, Tensor residual, Tensor weight, Tensor norm_bias, float eps, "
+      "Tensor rows, Tensor positions, float p, int seed, int layer, int site, int step) "
+      "-> (Tensor y, Tensor normalized, Tensor rstd)");
+  m.def(
+      "dropout_add_norm_backward(Tensor grad_y, Tensor normalized, Tensor rstd, Tensor weight, Tensor rows, "
+      "Tensor positions, float p, int seed, int layer, int site, int step) "
+      "-> (Tensor grad_x, Tensor grad_residual, Tensor grad_bias, Tensor grad_weight, Tensor grad_norm_bias)");
+
   // One AdamW step over the arena's flat float32 buffers, in place. `bounds` int64 [S, 2]: begin and end of each
   // segment; elements outside all segments do not change. `settings` float32 [S, 2]: lr_scale, weight_decay. `flags`
   // int32 [S]: bits of SegmentFlag (adamw.h). `squared_norm` float64 []: of all gradients, from the operator below;

@@ -178,10 +178,6 @@ inline void score(const HeadShape& shape, const Tile& tile, const float* query, 
   }
 }
 
-inline float sum_of(const Vec& values) {
-  return at::vec::vec_reduce_all<float>([](const Vec& a, const Vec& b) { return a + b; }, values);
-}
-
 inline float largest_of(const Vec& values) {
   return at::vec::vec_reduce_all<float>([](const Vec& a, const Vec& b) { return at::vec::maximum(a, b); }, values);
 }

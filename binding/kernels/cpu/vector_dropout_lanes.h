@@ -55,6 +55,23 @@ class DropoutLanes {
     }
   }
 
+  /// 0 or the scale for each of `width` lanes.
+  Vec factors(const uint16_t* lanes) const {
+#if defined(CPU_CAPABILITY_AVX512)
+    const __m512i drawn = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(lanes)));
+    const __mmask16 kept = _mm512_cmpge_epu32_mask(drawn, _mm512_set1_epi32(static_cast<int32_t>(how_.threshold)));
+    return _mm512_maskz_mov_ps(kept, _mm512_set1_ps(how_.scale));
+#elif defined(CPU_CAPABILITY_AVX2)
+    const __m256i drawn = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(lanes)));
+    const __m256i dropped = _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int32_t>(how_.threshold)), drawn);
+    return _mm256_andnot_ps(_mm256_castsi256_ps(dropped), _mm256_set1_ps(how_.scale));
+#else
+    float factors[width];
+    for_each_factor(lanes, width, [&](int64_t i, float factor) { factors[i] = factor; });
+    return Vec::loadu(factors);
+#endif
+  }
+
  private:
   void draw_batch(uint32_t row, const uint32_t* third, const uint32_t* fourth, uint16_t* lanes) const {
 #if defined(CPU_CAPABILITY_AVX512)

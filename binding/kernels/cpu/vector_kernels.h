@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "kernels/activation.h"
 #include "kernels/adamw.h"
 #include "kernels/dropout.h"
 
@@ -54,6 +55,42 @@ struct AttentionBackward {
   Scalar* grad_qkv;
 };
 
+/// Where a token-wise mask is drawn: row and position of each token.
+struct TokenMask {
+  const int32_t* rows;
+  const int32_t* positions;
+  const DropoutDraw& draw;
+};
+
+/// Some tokens of dropout_add_norm, [tokens, columns].
+template <typename Scalar>
+struct AddNorm {
+  const Scalar* x;
+  const float* bias;
+  const Scalar* residual;
+  const float* weight;
+  const float* norm_bias;
+  float eps;
+  Scalar* y;
+  Scalar* normalized;
+  float* rstd;
+};
+
+template <typename Scalar>
+struct AddNormBackward {
+  const Scalar* grad_y;
+  const Scalar* normalized;
+  const float* rstd;
+  const float* weight;
+  /// Null without dropout: then it would equal grad_residual.
+  Scalar* grad_x;
+  Scalar* grad_residual;
+  /// Sums over these tokens alone, [columns] each.
+  float* grad_bias;
+  float* grad_weight;
+  float* grad_norm_bias;
+};
+
 /// `draw` with threshold 0 means no dropout.
 template <typename Scalar>
 struct ScalarKernels {
@@ -66,6 +103,17 @@ struct ScalarKernels {
   /// Some heads of one row.
   void (*attention_backward)(const AttentionBackward<Scalar>& row, Range heads, const DropoutDraw& draw,
                              float* scratch);
+  /// The following take `count` tokens of `columns`. `grad_bias` [columns] becomes the sum over these tokens alone.
+  void (*bias_activation)(Activation activation, const Scalar* x, const float* bias, Scalar* y, const TokenMask& mask,
+                          int64_t count, int64_t columns);
+  void (*bias_activation_backward)(Activation activation, const Scalar* grad_y, const Scalar* x, const float* bias,
+                                   Scalar* grad_x, float* grad_bias, const TokenMask& mask, int64_t count,
+                                   int64_t columns);
+  /// `scratch` has room for `columns`.
+  void (*add_norm)(const AddNorm<Scalar>& tokens, const TokenMask& mask, int64_t count, int64_t columns,
+                   float* scratch);
+  void (*add_norm_backward)(const AddNormBackward<Scalar>& tokens, const TokenMask& mask, int64_t count,
+                            int64_t columns);
 };
 
 struct VectorKernels {

@@ -74,6 +74,10 @@ void unpack_rows(const float* source, int64_t source_stride, int64_t rows, int64
   }
 }
 
+inline float sum_of(const Vec& values) {
+  return at::vec::vec_reduce_all<float>([](const Vec& a, const Vec& b) { return a + b; }, values);
+}
+
 inline void zero(float* values, int64_t count) {
   for (int64_t i = 0; i < count; ++i) {
     values[i] = 0.0f;

@@ -1,8 +1,10 @@
 #pragma once
 
+#include "kernels/cpu/vector_activation.h"
 #include "kernels/cpu/vector_arena.h"
 #include "kernels/cpu/vector_attention.h"
 #include "kernels/cpu/vector_dropout.h"
+#include "kernels/cpu/vector_norm.h"
 
 namespace steadytune::kernels::cpu {
 namespace {
@@ -12,6 +14,10 @@ constexpr ScalarKernels<Scalar> scalar_kernels = {
     .dropout = dropout_tokens<Scalar>,
     .attention_forward = attention_forward<Scalar>,
     .attention_backward = attention_backward<Scalar>,
+    .bias_activation = bias_activation<Scalar>,
+    .bias_activation_backward = bias_activation_backward<Scalar>,
+    .add_norm = add_norm<Scalar>,
+    .add_norm_backward = add_norm_backward<Scalar>,
 };
 
 constexpr VectorKernels vector_table(const char* name) {
