@@ -11,7 +11,7 @@ int64_t buffer_bytes(const at::Tensor& buffer) { return buffer.defined() ? stati
 
 }  // namespace
 
-Arena::Arena(std::vector<ParameterInfo> parameters) : parameters_(std::move(parameters)) {
+Arena::Arena(std::vector<ParameterInfo> parameters, at::ScalarType compute) : parameters_(std::move(parameters)) {
   const auto count = static_cast<int64_t>(parameters_.size());
   bounds_ = at::empty({count, 2}, at::kLong);
   auto bounds = bounds_.accessor<int64_t, 2>();
@@ -25,6 +25,12 @@ Arena::Arena(std::vector<ParameterInfo> parameters) : parameters_(std::move(para
     index_.emplace(parameter.name, static_cast<size_t>(i));
   }
   values_ = at::zeros({elements_}, at::kFloat);
+  if (compute != at::kFloat) compute_ = at::empty({elements_}, compute);
+}
+
+void Arena::refresh_compute() {
+  if (compute_.defined() && compute_is_stale_) compute_.copy_(values_);
+  compute_is_stale_ = false;
 }
 
 size_t Arena::index_of(const std::string& name) const {
@@ -66,8 +72,8 @@ void Arena::keep_start() {
 void Arena::drop_start() { start_.reset(); }
 
 int64_t Arena::bytes() const {
-  return buffer_bytes(values_) + buffer_bytes(gradients_) + buffer_bytes(moment1_) + buffer_bytes(moment2_) +
-         buffer_bytes(start_);
+  return buffer_bytes(values_) + buffer_bytes(compute_) + buffer_bytes(gradients_) + buffer_bytes(moment1_) +
+         buffer_bytes(moment2_) + buffer_bytes(start_);
 }
 
 }  // namespace steadytune

@@ -11,11 +11,13 @@
 namespace steadytune {
 
 /// All parameters of one model in flat contiguous float32 buffers: values, gradients and both moments, with the start
-/// values when somebody needs them. Segments begin on 256-byte boundaries (joined ones lie back to back), so that the
-/// optimizer, the gradient norm, a snapshot and zeroing are one pass each. Gaps between segments stay zero.
+/// values when somebody needs them, and a copy of the values in the compute dtype where that is another one. Segments
+/// begin on 256-byte boundaries (joined ones lie back to back), so that the optimizer, the gradient norm, a snapshot
+/// and zeroing are one pass each. Gaps between segments stay zero.
 class Arena {
  public:
-  explicit Arena(std::vector<ParameterInfo> parameters);
+  /// With `compute` bfloat16 a copy of all values in that dtype is kept beside them.
+  explicit Arena(std::vector<ParameterInfo> parameters, at::ScalarType compute = at::kFloat);
 
   const std::vector<ParameterInfo>& parameters() const { return parameters_; }
   /// Throws ERR_INTERNAL on an unknown name.
@@ -30,10 +32,17 @@ class Arena {
   /// One matrix or vector over `count` joined parameters, stacked along the first axis.
   at::Tensor joined_value(size_t index, size_t count) const { return joined_view(values_, index, count); }
   at::Tensor joined_gradient(size_t index, size_t count) const { return joined_view(gradients_, index, count); }
+  at::Tensor joined_compute(size_t index, size_t count) const { return joined_view(compute_, index, count); }
   /// The same view, of a buffer laid out like this arena (a snapshot).
   at::Tensor view(const at::Tensor& buffer, size_t index) const;
 
   const at::Tensor& values() const { return values_; }
+  /// The values in the compute dtype; undefined where that is float32.
+  const at::Tensor& compute() const { return compute_; }
+  /// To be called when values were changed by anything but the optimizer, which writes both.
+  void values_changed() { compute_is_stale_ = true; }
+  /// Brings the copy up to date.
+  void refresh_compute();
   const at::Tensor& gradients() const { return gradients_; }
   const at::Tensor& moment1() const { return moment1_; }
   const at::Tensor& moment2() const { return moment2_; }
@@ -61,6 +70,8 @@ class Arena {
   int64_t elements_ = 0;
   at::Tensor bounds_;
   at::Tensor values_;
+  at::Tensor compute_;
+  bool compute_is_stale_ = true;
   at::Tensor gradients_;
   at::Tensor moment1_;
   at::Tensor moment2_;

@@ -68,20 +68,20 @@ Model::Output Bart::forward(const Pass& pass, bool keep_hidden_states) const {
   keep(encoded);
   for (const Block& block : blocks_) {
     pass.check_stop();
-    encoded = block(pass, encoded);
+    encoded = block(pass, encoded, false);
     keep(encoded);
   }
   at::Tensor x = embed(pass, batch.decoder_ids, decoder_position_, decoder_embedding_norm_, Site::decoder_embeddings);
   keep(x);
   for (const DecoderBlock& block : decoder_blocks_) {
     pass.check_stop();
-    x = block.attention(pass, x, true);
+    x = block.attention(pass, x, true, false);
     x = block.cross_attention(pass, x, encoded);
-    x = block.ffn(pass, x);
+    x = block.ffn(pass, x, false);
     keep(x);
   }
   pass.check_stop();
-  head_.read(pass, x, output);
+  head_.read(pass, x, false, output);
   return output;
 }
 

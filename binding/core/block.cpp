@@ -2,6 +2,7 @@
 
 #include <tuple>
 
+#include "core/fused.h"
 #include "core/operators.h"
 
 namespace steadytune {
@@ -9,7 +10,7 @@ namespace {
 
 at::Tensor attend(const Pass& pass, const at::Tensor& qkv, int64_t heads, bool causal, double p, int64_t layer,
                   Site site) {
-  const auto& [batch, draws, stop] = pass;
+  const auto& [batch, draws, stop, form] = pass;
   return std::get<0>(operators::packed_attention(qkv, batch.row_offsets, batch.row_numbers, heads, causal,
                                                  draws.dropout ? p : 0, draws.seed, layer, static_cast<int64_t>(site),
                                                  draws.step));
@@ -34,10 +35,14 @@ SelfAttention::SelfAttention(Leaves& leaves, const EncoderShape& shape, const Bl
       output_(leaves, place.prefix + "attention.output"),
       norm_(leaves, place.prefix + "attention.norm", shape.layer_norm_eps) {}
 
-at::Tensor SelfAttention::operator()(const Pass& pass, const at::Tensor& x, bool causal) const {
+at::Tensor SelfAttention::operator()(const Pass& pass, const at::Tensor& x, bool causal, bool summary_only) const {
+  const double p = shape_.switches().attention_output_dropout ? shape_.hidden_dropout : 0;
+  if (pass.form == Form::fused) {
+    return fused::attend({pass, number_, p, norm_}, {qkv_, output_, heads_, causal, shape_.attention_dropout}, x,
+                         summary_only);
+  }
   const at::Tensor context =
       attend(pass, qkv_(x), heads_, causal, shape_.attention_dropout, number_, Site::attention_probabilities);
-  const double p = shape_.switches().attention_output_dropout ? shape_.hidden_dropout : 0;
   return norm_(x + drop_tokens(pass, output_(context), p, number_, Site::attention_output));
 }
 
@@ -78,7 +83,11 @@ FeedForward::FeedForward(Leaves& leaves, const EncoderShape& shape, const BlockP
       output_(leaves, place.prefix + "ffn.output"),
       norm_(leaves, place.prefix + "ffn.norm", shape.layer_norm_eps) {}
 
-at::Tensor FeedForward::operator()(const Pass& pass, const at::Tensor& x) const {
+at::Tensor FeedForward::operator()(const Pass& pass, const at::Tensor& x, bool summary_only) const {
+  if (pass.form == Form::fused) {
+    return fused::feed_forward({pass, number_, shape_.hidden_dropout, norm_},
+                               {intermediate_, output_, shape_.activation, shape_.activation_dropout}, x, summary_only);
+  }
   const at::Tensor activated = activate(shape_.activation, intermediate_(x));
   const at::Tensor kept = drop_tokens(pass, activated, shape_.activation_dropout, number_, Site::ffn_activation);
   return norm_(x + drop_tokens(pass, output_(kept), shape_.hidden_dropout, number_, Site::ffn_output));

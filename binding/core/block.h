@@ -23,8 +23,8 @@ class SelfAttention {
   static void list(ParameterList& list, const BlockPlace& place, int64_t hidden);
   SelfAttention(Leaves& leaves, const EncoderShape& shape, const BlockPlace& place, int64_t heads);
 
-  /// x [T, hidden]. Causal: a token sees none behind it.
-  at::Tensor operator()(const Pass& pass, const at::Tensor& x, bool causal) const;
+  /// x [T, hidden]. Causal: a token sees none behind it. With `summary_only` (fused alone) the answer is [B, hidden].
+  at::Tensor operator()(const Pass& pass, const at::Tensor& x, bool causal, bool summary_only) const;
 
  private:
   const EncoderShape& shape_;
@@ -61,7 +61,8 @@ class FeedForward {
   static void list(ParameterList& list, const BlockPlace& place, int64_t hidden, int64_t intermediate);
   FeedForward(Leaves& leaves, const EncoderShape& shape, const BlockPlace& place);
 
-  at::Tensor operator()(const Pass& pass, const at::Tensor& x) const;
+  /// x [T, hidden] or, with `summary_only`, [B, hidden].
+  at::Tensor operator()(const Pass& pass, const at::Tensor& x, bool summary_only) const;
 
  private:
   const EncoderShape& shape_;
@@ -76,7 +77,9 @@ struct Block {
   static void list(ParameterList& list, const BlockPlace& place, int64_t hidden, int64_t intermediate);
   Block(Leaves& leaves, const EncoderShape& shape, const BlockPlace& place);
 
-  at::Tensor operator()(const Pass& pass, const at::Tensor& x) const { return ffn(pass, attention(pass, x, false)); }
+  at::Tensor operator()(const Pass& pass, const at::Tensor& x, bool summary_only) const {
+    return ffn(pass, attention(pass, x, false, summary_only), summary_only);
+  }
 
   SelfAttention attention;
   FeedForward ffn;

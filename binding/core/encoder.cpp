@@ -42,13 +42,15 @@ Model::Output Encoder::forward(const Pass& pass, bool keep_hidden_states) const 
   Output output;
   at::Tensor x = embed(pass);
   if (keep_hidden_states) output.hidden_states.push_back(x);
+  // The head reads one token of each row, so the last block need not compute the others.
+  const bool summary_only = pass.form == Form::fused && !keep_hidden_states;
   for (const Block& block : blocks_) {
     pass.check_stop();
-    x = block(pass, x);
+    x = block(pass, x, summary_only && &block == &blocks_.back());
     if (keep_hidden_states) output.hidden_states.push_back(x);
   }
   pass.check_stop();
-  head_.read(pass, x, output);
+  head_.read(pass, x, summary_only, output);
   return output;
 }
 

@@ -4,7 +4,6 @@
 #include <optional>
 
 #include "core/family.h"
-
 #include "kernels/activation.h"
 
 namespace steadytune {

@@ -57,9 +57,10 @@ int64_t ordinal_in_group(const std::vector<ParameterInfo>& parameters, size_t in
 
 }  // namespace
 
-Engine::Engine(const EncoderShape& shape, at::ScalarType compute)
+Engine::Engine(const EncoderShape& shape, at::ScalarType compute, Form form)
     : shape_((shape.check(), shape)),
-      arena_(Model::parameters(shape)),
+      form_(form),
+      arena_(Model::parameters(shape), form == Form::fused ? compute : at::kFloat),
       model_(Model::make(shape_, arena_, compute)),
       touched_words_(arena_, arena_.index_of("embeddings.word.weight")) {}
 
@@ -79,6 +80,7 @@ void Engine::load(const std::string& name, const StoredValues& values) {
   at::Tensor stored = at::empty(target.sizes(), values.dtype);
   std::memcpy(stored.data_ptr(), values.data, values.bytes);
   target.copy_(stored);
+  arena_.values_changed();
 }
 
 void Engine::reset(size_t index, const ParameterPlan& plan, int64_t init_seed) {
@@ -120,6 +122,7 @@ void Engine::set_plan(const std::vector<ParameterPlan>& plan, int64_t init_seed,
   }
   const at::NoGradGuard no_grad;
   for (size_t i = 0; i < count; ++i) reset(i, plan[i], init_seed);
+  arena_.values_changed();
   train_with(plan);
 
   bool needs_start = keep_start;
@@ -162,7 +165,7 @@ void Engine::accumulate(const PackedBatch& batch, const DrawKey& draws, int64_t 
   if (!batch.labels.defined()) throw Error("ERR_DATA", "a training batch has no labels");
   touched_words_.mark(batch.token_ids);
   if (batch.decoder_ids.defined()) touched_words_.mark(batch.decoder_ids);
-  const Model::Output output = model_->forward({batch, draws, stop}, false);
+  const Model::Output output = model_->forward({batch, draws, stop, form_}, false);
   const at::Tensor part = summed_loss(shape_, output.logits, batch.labels) / static_cast<double>(rows_of_step);
   part.backward();
   loss += part.item<double>();
@@ -177,15 +180,15 @@ StepResult Engine::train(const std::vector<PackedBatch>& parts, const StepOption
 
   int64_t rows = 0;
   for (const PackedBatch& part : parts) rows += part.rows();
+  arena_.refresh_compute();
   zero_gradients();
-  const int64_t touched_before = touched_words_.count();
   const DrawKey draws{options.order_seed, options.step, options.dropout};
   StepResult result{0, 0, true};
   for (const PackedBatch& part : parts) accumulate(part, draws, rows, result.loss, stop);
 
   const at::NoGradGuard no_grad;
-  if (touched_words_.count() != touched_before) segments_ = cut_segments(arena_, plan_, touched_words_);
-  const auto& [bounds, settings, flags] = segments_;
+  if (touched_words_.count() != segments_.words) segments_ = cut_segments(arena_, plan_, touched_words_);
+  const auto& [bounds, settings, flags, words] = segments_;
   const at::Tensor squared_norm = operators::squared_norm(arena_.gradients(), bounds, flags);
   result.grad_norm = std::sqrt(squared_norm.item<double>());
   result.finite = std::isfinite(result.loss) && std::isfinite(result.grad_norm);
@@ -195,12 +198,14 @@ StepResult Engine::train(const std::vector<PackedBatch>& parts, const StepOption
   operators::adamw_(arena_.values(), arena_.gradients(), arena_.moment1(), arena_.moment2(), start, bounds, settings,
                     flags, squared_norm, options.learning_rate, options.betas[0], options.betas[1], options.eps,
                     options.bias_correction, options.step, options.max_grad_norm);
+  arena_.values_changed();
   return result;
 }
 
 ForwardResult Engine::forward(const PackedBatch& batch, bool hidden_states, const std::atomic<bool>& stop) {
   const at::NoGradGuard no_grad;
-  const Model::Output output = model_->forward({batch, {}, stop}, hidden_states);
+  arena_.refresh_compute();
+  const Model::Output output = model_->forward({batch, {}, stop, form_}, hidden_states);
   ForwardResult result;
   result.logits = output.logits.contiguous();
   if (batch.labels.defined()) {
@@ -215,6 +220,7 @@ ForwardResult Engine::forward(const PackedBatch& batch, bool hidden_states, cons
 
 StepResult Engine::gradients(const PackedBatch& batch, const std::atomic<bool>& stop) {
   if (plan_.empty()) train_with(std::vector<ParameterPlan>(arena_.parameters().size()));
+  arena_.refresh_compute();
   zero_gradients();
   StepResult result{0, 0, true};
   accumulate(batch, {}, batch.rows(), result.loss, stop);
@@ -253,6 +259,7 @@ void Engine::write_buffer(ArenaBuffer buffer, const float* values, size_t count)
                              : buffer == ArenaBuffer::moment2  ? arena_.moment2()
                                                                : arena_.start();
   std::memcpy(target.data_ptr(), values, count * sizeof(float));
+  arena_.values_changed();
   if (!plan_.empty() && (buffer == ArenaBuffer::moment1 || buffer == ArenaBuffer::moment2)) {
     touched_words_.adopt(target);
     segments_ = cut_segments(arena_, plan_, touched_words_);
@@ -274,6 +281,7 @@ const at::Tensor& Engine::find_snapshot(const std::string& slot) const {
 void Engine::restore(const std::string& slot) {
   const at::NoGradGuard no_grad;
   arena_.values().copy_(find_snapshot(slot));
+  arena_.values_changed();
 }
 
 void Engine::drop_snapshot(const std::string& slot) { snapshots_.erase(slot); }

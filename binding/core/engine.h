@@ -59,7 +59,7 @@ struct StoredValues {
 /// One model in training or use: arena, encoder, optimizer and snapshots. Used from one thread at a time.
 class Engine {
  public:
-  Engine(const EncoderShape& shape, at::ScalarType compute);
+  Engine(const EncoderShape& shape, at::ScalarType compute, Form form);
 
   const EncoderShape& shape() const { return shape_; }
   const std::vector<ParameterInfo>& parameters() const { return arena_.parameters(); }
@@ -96,6 +96,7 @@ class Engine {
   const at::Tensor& find_snapshot(const std::string& slot) const;
 
   EncoderShape shape_;
+  Form form_;
   Arena arena_;
   std::unique_ptr<Model> model_;
   std::vector<ParameterPlan> plan_;  // empty before the first

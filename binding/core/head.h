@@ -15,8 +15,8 @@ class Head {
   static void list(ParameterList& list, const EncoderShape& shape);
   Head(Leaves& leaves, const EncoderShape& shape);
 
-  /// x [T, hidden], the last block's output. Sets logits and pooled.
-  void read(const Pass& pass, const at::Tensor& x, Model::Output& output) const;
+  /// x is the last block's output, [T, hidden] or, of the summary tokens alone, [B, hidden]. Sets logits and pooled.
+  void read(const Pass& pass, const at::Tensor& x, bool summary_only, Model::Output& output) const;
 
  private:
   const EncoderShape& shape_;

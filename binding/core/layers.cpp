@@ -50,20 +50,18 @@ at::Tensor activate(Activation activation, const at::Tensor& x) {
       return at::gelu(x, "tanh");
     case Activation::relu:
       return at::relu(x);
-    case Activation::tanh:
-      return at::tanh(x);
   }
   throw Error("ERR_INTERNAL", "an activation is none of those known");
 }
 
 at::Tensor drop_tokens(const Pass& pass, const at::Tensor& x, double p, int64_t layer, Site site) {
-  const auto& [batch, draws, stop] = pass;
+  const auto& [batch, draws, stop, form] = pass;
   return operators::dropout(x, batch.token_rows, batch.positions, draws.dropout ? p : 0, draws.seed, layer,
                             static_cast<int64_t>(site), draws.step);
 }
 
 at::Tensor drop_rows(const Pass& pass, const at::Tensor& x, double p, Site site) {
-  const auto& [batch, draws, stop] = pass;
+  const auto& [batch, draws, stop, form] = pass;
   return operators::dropout(x, batch.row_numbers, batch.row_zeros, draws.dropout ? p : 0, draws.seed, 0,
                             static_cast<int64_t>(site), draws.step);
 }

@@ -4,9 +4,9 @@
 
 #include <string>
 
-#include "core/family.h"
 #include "core/leaves.h"
 #include "core/pass.h"
+#include "kernels/activation.h"
 #include "kernels/philox.h"
 
 /// The small parts that models are put together from, written with plain ATen operators: the reference that faster

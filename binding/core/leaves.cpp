@@ -4,7 +4,9 @@ namespace steadytune {
 
 const Leaf& Leaves::add(const std::string& name, size_t count) {
   const size_t index = arena_.index_of(name);
-  return leaves_.emplace_back(Leaf{index, count, arena_.joined_value(index, count).detach()});
+  const at::Tensor value = arena_.joined_value(index, count).detach();
+  const at::Tensor copy = arena_.compute().defined() ? arena_.joined_compute(index, count) : value;
+  return leaves_.emplace_back(Leaf{index, count, value, copy});
 }
 
 void Leaves::train(const std::vector<bool>& frozen) {

@@ -16,6 +16,14 @@ struct Leaf {
   size_t index;
   size_t count;
   at::Tensor value;
+  /// The same values in the compute dtype; `value` itself where that is float32.
+  at::Tensor copy;
+
+  bool trained() const { return value.requires_grad(); }
+  /// A view of the arena's gradients; only of a leaf that is trained.
+  at::Tensor gradient() const { return value.grad(); }
+  /// float32 values without a graph.
+  at::Tensor master() const { return value.detach(); }
 };
 
 /// All leaves of a model. What `add` returns stays where it is.

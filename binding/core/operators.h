@@ -15,6 +15,11 @@ std::tuple<at::Tensor, at::Tensor> packed_attention(const at::Tensor& qkv, const
                                                     const at::Tensor& row_numbers, int64_t heads, bool causal, double p,
                                                     int64_t seed, int64_t layer, int64_t site, int64_t step);
 
+at::Tensor packed_attention_backward(const at::Tensor& grad_output, const at::Tensor& qkv, const at::Tensor& output,
+                                     const at::Tensor& logsumexp, const at::Tensor& row_offsets,
+                                     const at::Tensor& row_numbers, int64_t heads, bool causal, double p, int64_t seed,
+                                     int64_t layer, int64_t site, int64_t step);
+
 void adamw_(const at::Tensor& values, const at::Tensor& gradients, const at::Tensor& moment1, const at::Tensor& moment2,
             const std::optional<at::Tensor>& start, const at::Tensor& bounds, const at::Tensor& settings,
             const at::Tensor& flags, const at::Tensor& squared_norm, double lr, double beta1, double beta2, double eps,

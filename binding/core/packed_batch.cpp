@@ -94,8 +94,10 @@ PackedBatch pack(const BatchRows& rows, const EncoderShape& shape) {
   batch.row_offsets = int_tensor(rows.row_offsets);
   batch.row_numbers = int_tensor(rows.row_numbers);
   batch.row_zeros = at::zeros({count}, at::kInt);
-  batch.first_tokens = batch.row_offsets.narrow(0, 0, count);
-  batch.last_tokens = batch.row_offsets.narrow(0, 1, count) - 1;
+  const at::Tensor first_tokens = batch.row_offsets.narrow(0, 0, count);
+  batch.summary_tokens =
+      shape.switches().summary_last ? batch.row_offsets.narrow(0, 1, count) - 1 : first_tokens.contiguous();
+  batch.summary_positions = batch.summary_tokens - first_tokens;
   batch.labels = label_tensor(rows, shape);
   return batch;
 }

@@ -24,18 +24,18 @@ struct BatchRows {
 
 /// B rows without padding, back to back, T tokens in all, with the index tensors that the model reads.
 struct PackedBatch {
-  at::Tensor token_ids;     // int32 [T]
-  at::Tensor segment_ids;   // int32 [T]
-  at::Tensor decoder_ids;   // int32 [T], token_ids moved by one place in each row; undefined without a decoder
-  at::Tensor positions;     // int32 [T], from 0 in each row
-  at::Tensor position_ids;  // int32 [T], rows of the table of positions
-  at::Tensor token_rows;    // int32 [T], the data set's row number of each token's row
-  at::Tensor row_offsets;   // int32 [B + 1]
-  at::Tensor row_numbers;   // int32 [B]
-  at::Tensor row_zeros;     // int32 [B], the position 0 of each row's first token
-  at::Tensor first_tokens;  // int32 [B], where each row begins
-  at::Tensor last_tokens;   // int32 [B], each row's last token
-  at::Tensor labels;        // int64 [B], float32 [B] or undefined
+  at::Tensor token_ids;          // int32 [T]
+  at::Tensor segment_ids;        // int32 [T]
+  at::Tensor decoder_ids;        // int32 [T], token_ids moved by one place in each row; undefined without a decoder
+  at::Tensor positions;          // int32 [T], from 0 in each row
+  at::Tensor position_ids;       // int32 [T], rows of the table of positions
+  at::Tensor token_rows;         // int32 [T], the data set's row number of each token's row
+  at::Tensor row_offsets;        // int32 [B + 1]
+  at::Tensor row_numbers;        // int32 [B]
+  at::Tensor row_zeros;          // int32 [B], the position 0 of each row's first token
+  at::Tensor summary_tokens;     // int32 [B], the token of each row that the head reads
+  at::Tensor summary_positions;  // int32 [B], its place in the row
+  at::Tensor labels;             // int64 [B], float32 [B] or undefined
 
   int64_t rows() const { return row_numbers.size(0); }
   int64_t tokens() const { return token_ids.size(0); }

@@ -16,11 +16,16 @@ struct DrawKey {
   bool dropout = false;
 };
 
+/// How the blocks are computed: with everything between matrix products fused and the backward written out, or by plain
+/// ATen operators and autograd, which the first is compared with.
+enum class Form { fused, reference };
+
 /// One pass through the model: its rows, its random draws, and the flag that ends it early.
 struct Pass {
   const PackedBatch& batch;
   DrawKey draws;
   const std::atomic<bool>& stop;
+  Form form;
 
   /// Called between blocks. Throws ERR_ABORTED.
   void check_stop() const {

@@ -10,7 +10,8 @@ Segments cut_segments(const Arena& arena, const std::vector<ParameterPlan>& plan
   const bool by_word = untouched_stand_still(plan[words.table()]);
   const auto parameters = static_cast<int64_t>(plan.size());
   const int64_t count = by_word ? parameters - 1 + words.count() : parameters;
-  Segments segments{at::empty({count, 2}, at::kLong), at::empty({count, 2}, at::kFloat), at::empty({count}, at::kInt)};
+  Segments segments{at::empty({count, 2}, at::kLong), at::empty({count, 2}, at::kFloat), at::empty({count}, at::kInt),
+                    words.count()};
   int64_t* bounds = segments.bounds.mutable_data_ptr<int64_t>();
   float* settings = segments.settings.mutable_data_ptr<float>();
   int32_t* flags = segments.flags.mutable_data_ptr<int32_t>();

@@ -15,6 +15,8 @@ struct Segments {
   at::Tensor bounds;    // int64 [S, 2]: first element and one past the last
   at::Tensor settings;  // float32 [S, 2]: lrScale, weightDecay
   at::Tensor flags;     // int32 [S]: see kernels/adamw.h
+  /// Words that were touched when they were cut.
+  int64_t words = 0;
 };
 
 /// One segment per parameter; where untouched words stand still, one per touched word in the place of their table.

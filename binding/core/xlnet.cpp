@@ -11,7 +11,7 @@ namespace {
 
 /// Dropout on attention probabilities [heads, n, n] of one row: the masks of packed_attention.
 at::Tensor drop_probabilities(const Pass& pass, const at::Tensor& x, int64_t row, double p, int64_t layer) {
-  const auto& [batch, draws, stop] = pass;
+  const auto& [batch, draws, stop, form] = pass;
   if (!draws.dropout || p == 0) return x;
   const int64_t heads = x.size(0);
   const int64_t length = x.size(1);
@@ -128,7 +128,7 @@ Xlnet::Xlnet(const EncoderShape& shape, Arena& arena, at::ScalarType compute)
 
 /// Sines and cosines of the distances n, n - 1, ..., -(n - 1) of each row, with dropout; [2 T, hidden].
 at::Tensor Xlnet::encode_positions(const Pass& pass) const {
-  const auto& [batch, draws, stop] = pass;
+  const auto& [batch, draws, stop, form] = pass;
   const auto offsets = batch.row_offsets.accessor<int32_t, 1>();
   std::vector<at::Tensor> distances;
   std::vector<at::Tensor> places;
@@ -155,11 +155,11 @@ Model::Output Xlnet::forward(const Pass& pass, bool keep_hidden_states) const {
   if (keep_hidden_states) output.hidden_states.push_back(x);
   for (const RelativeBlock& block : blocks_) {
     pass.check_stop();
-    x = block.ffn(pass, block.attention(pass, x, positions));
+    x = block.ffn(pass, block.attention(pass, x, positions), false);
     if (keep_hidden_states) output.hidden_states.push_back(x);
   }
   pass.check_stop();
-  head_.read(pass, x, output);
+  head_.read(pass, x, false, output);
   return output;
 }
 

@@ -156,6 +156,13 @@ at::ScalarType compute_dtype_from_js(const Napi::Value& value) {
   throw Error("ERR_CONFIG", "the dtype '" + name + "' is not supported", "use float32 or bfloat16");
 }
 
+Form form_from_js(const Napi::Value& value) {
+  const std::string name = string_from_js(value, "engine");
+  if (name == "fused") return Form::fused;
+  if (name == "reference") return Form::reference;
+  refuse("engine", "fused or reference");
+}
+
 std::vector<ParameterPlan> plan_from_js(const Napi::Value& value) {
   if (!value.IsArray()) refuse("plan", "an array");
   const auto array = value.As<Napi::Array>();

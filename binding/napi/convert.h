@@ -17,6 +17,7 @@ namespace steadytune::convert {
 
 EncoderShape shape_from_js(const Napi::Value& value);
 at::ScalarType compute_dtype_from_js(const Napi::Value& value);
+Form form_from_js(const Napi::Value& value);
 std::vector<ParameterPlan> plan_from_js(const Napi::Value& value);
 BatchRows rows_from_js(const Napi::Value& value);
 StepOptions step_from_js(const Napi::Value& value);

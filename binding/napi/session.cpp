@@ -75,6 +75,7 @@ Session::Session(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Session>(inf
     shape_ = convert::shape_from_js(info[0]);
     const Napi::Object options = convert::object_from_js(info[1], "session's options");
     compute_ = convert::compute_dtype_from_js(options.Get("dtype"));
+    form_ = convert::form_from_js(options.Get("engine"));
     if (convert::string_from_js(options, "device") != "cpu") {
       throw Error("ERR_CUDA_KERNELS", "this build of steadytune has no CUDA kernels", "use --device cpu");
     }
@@ -97,7 +98,7 @@ Session::Session(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Session>(inf
                     [this] {
                       at::set_num_threads(threads_);
                       try {
-                        engine_ = std::make_unique<Engine>(shape_, compute_);
+                        engine_ = std::make_unique<Engine>(shape_, compute_, form_);
                         engine_bytes_ = engine_->bytes();
                       } catch (...) {
                         engine_failure_ = std::current_exception();

@@ -63,6 +63,7 @@ class Session : public Napi::ObjectWrap<Session> {
   static void on_environment_exit(void* session);
 
   EncoderShape shape_;
+  Form form_ = Form::fused;
   at::ScalarType compute_;
   int threads_;
   std::vector<ParameterInfo> parameters_;

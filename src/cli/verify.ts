@@ -20,7 +20,7 @@ export function define(command: Command): void {
     .option("--model <path>", "folder of the weights that minilm-real in the bundle was made with")
     .option("--dump <file>", "write every tensor that was computed to this safetensors file")
     .action(verify);
-  addConfigOptions(command, ["threads"]);
+  addConfigOptions(command, ["threads", "engine"]);
   addExamples(command, [
     ["The values that ship with steadytune", "steadytune verify"],
     ["Compare with a program of your own", "steadytune verify ./reference --dump computed.safetensors --json"],
@@ -32,7 +32,8 @@ async function verify(bundle: string | undefined, options: VerifyOptions): Promi
     import("../verify/verify.js"),
     import("../config/resolve.js"),
   ]);
-  const { threads } = completeConfig(await configFromOptions({ threads: (options as { threads?: string }).threads }));
+  const given = options as { threads?: string; engine?: string };
+  const { threads, engine } = completeConfig(await configFromOptions({ threads: given.threads, engine: given.engine }));
   const colors = outputColors();
   const line = ({ name, error, tolerance, ok }: Check) =>
     `${ok ? colors.green("ok    ") : colors.red("FAILED")}  ${error.toExponential(1)} <= ${tolerance.toExponential(0)}  ${name}`;
@@ -40,6 +41,7 @@ async function verify(bundle: string | undefined, options: VerifyOptions): Promi
     model: options.model,
     dump: options.dump,
     threads,
+    engine,
     onCheck: options.json ? undefined : (check) => print(line(check)),
   });
   if (options.json) printJson(report);

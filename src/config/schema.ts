@@ -307,6 +307,12 @@ export const configSchema = {
       group: "run",
       description: "Number format of the matrix products; weights, moments and sums stay float32.",
     },
+    engine: {
+      enum: ["fused", "reference"],
+      default: "fused",
+      group: "run",
+      description: "The fast form of the model's blocks, or the plain one that it is compared with.",
+    },
     threads: {
       type: "integer",
       minimum: 0,
@@ -349,7 +355,7 @@ export type PartialConfig = Omit<ResolvedConfig, "model" | "data" | "output"> &
  * Names that are settled but do nothing in this version: refused with a message of their own, so that nobody believes
  * a setting is at work when it is not.
  */
-export const plannedKeys: readonly string[] = ["engine", "transfer"];
+export const plannedKeys: readonly string[] = ["transfer"];
 export const plannedMethods: readonly string[] = ["mixout"];
 
 export type ConfigGroup = "file" | "model" | "data" | "training" | "seeds" | "evaluation" | "run";

@@ -2,6 +2,7 @@ import * as errors from "../errors.js";
 import type {
   ArenaBuffer,
   EncoderShape,
+  Engine,
   ForwardResult,
   NativeSession,
   NativeTensor,
@@ -106,10 +107,13 @@ export class Session implements AsyncDisposable {
 }
 
 /** Makes a session; its memory is taken on the session's own thread, so that an error of it comes with the first call. */
-export function createSession(shape: EncoderShape, options: SessionOptions): Session {
+export function createSession(
+  shape: EncoderShape,
+  { engine = "fused", ...options }: Omit<SessionOptions, "engine"> & { engine?: Engine },
+): Session {
   const addon = loadAddon();
   try {
-    return new Session(addon.createSession(shape, options));
+    return new Session(addon.createSession(shape, { engine, ...options }));
   } catch (error) {
     throw toSteadytuneError(error);
   }

@@ -138,9 +138,13 @@ export interface ForwardResult {
   pooled: Float32Array | null;
 }
 
+/** `fused`: everything between matrix products is one operator; `reference`: plain operators and autograd. */
+export type Engine = "fused" | "reference";
+
 export interface SessionOptions {
   device: "cpu" | "cuda";
   dtype: ComputeDtype;
+  engine: Engine;
   /** Threads of the native side; fixed for the session's life. 0: as many as physical cores. */
   threads: number;
 }

@@ -74,7 +74,8 @@ export async function prepare(config: ResolvedConfig, options: PrepareOptions = 
   refuseMismatch(config, model.config.shape, tokenizer, folder);
   const encoded = await encodeSplits(tokenizer, data, config.maxLength, { signal, onEvent });
 
-  const sessionOptions = { device: deviceOf(config), dtype: config.dtype, threads: config.threads };
+  const { dtype, engine: form, threads } = config;
+  const sessionOptions = { device: deviceOf(config), dtype, engine: form, threads };
   const session = createSession(model.config.shape, sessionOptions);
   try {
     const initialised = await fillWeights(session, model, config, onEvent);
@@ -100,10 +101,10 @@ export async function prepare(config: ResolvedConfig, options: PrepareOptions = 
 
 /** The `key` of the `Prepared` that this config needs, without making it. */
 export function preparedKey(config: ResolvedConfig): string {
-  const { model, revision, init, dropout, dtype, device, threads } = config;
+  const { model, revision, init, dropout, dtype, device, engine: form, threads } = config;
   const { task, data, validation, test, text, pair, label, trainRows, maxLength } = config;
   const { evaluateOn, skipBadRows, protocol } = config;
-  const engine = { model, revision, init, dropout, dtype, device, threads };
+  const engine = { model, revision, init, dropout, dtype, device, form, threads };
   const rows = {
     task,
     data,

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { toCheckpointName } from "../models/key-map.js";
-import { openReferenceSession } from "./reference-session.js";
+import { openReferenceSession, type ReferenceOptions } from "./reference-session.js";
 import { packReference, ReferenceFile } from "./reference.js";
 import type { Recorder } from "./report.js";
 
@@ -8,10 +8,15 @@ import type { Recorder } from "./report.js";
 export const forwardTolerance = 2e-5;
 
 /** A tiny checkpoint against `expected.safetensors`: hidden state, logits, loss, and the gradient of every parameter. */
-export async function checkEncoder(bundle: string, name: string, threads: number, record: Recorder): Promise<void> {
+export async function checkEncoder(
+  bundle: string,
+  name: string,
+  options: ReferenceOptions,
+  record: Recorder,
+): Promise<void> {
   const folder = join(bundle, name);
   const expected = await ReferenceFile.open(join(folder, "expected.safetensors"));
-  await using model = await openReferenceSession(folder, threads);
+  await using model = await openReferenceSession(folder, options);
   const { session, config } = model;
   const { packed, places } = packReference(expected, config.shape.problem);
 

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { loadWeights } from "../models/weights.js";
 import { forwardTolerance } from "./check-encoder.js";
-import { openReferenceSession, type ReferenceSession } from "./reference-session.js";
+import { openReferenceSession, type ReferenceOptions, type ReferenceSession } from "./reference-session.js";
 import { packReference, ReferenceFile } from "./reference.js";
 import type { Recorder } from "./report.js";
 
@@ -11,10 +11,15 @@ const bfloat16Tolerance = 2e-2;
 const original = "bert-classification";
 
 /** The weights of the classifier checkpoint without its head, in a pickled file of the first spelling. */
-export async function checkLegacyFile(bundle: string, name: string, threads: number, record: Recorder): Promise<void> {
+export async function checkLegacyFile(
+  bundle: string,
+  name: string,
+  options: ReferenceOptions,
+  record: Recorder,
+): Promise<void> {
   const folder = join(bundle, name);
   // The classifier comes from the checkpoint it was taken from, everything else from the old file.
-  await using model = await openReferenceSession(join(bundle, original), threads);
+  await using model = await openReferenceSession(join(bundle, original), options);
   const { session, config } = model;
   const kept = new Map<string, Float32Array>();
   for (const { name: parameter, role } of session.parameters) {
@@ -37,11 +42,11 @@ export async function checkLegacyFile(bundle: string, name: string, threads: num
 export async function checkBfloat16File(
   bundle: string,
   name: string,
-  threads: number,
+  options: ReferenceOptions,
   record: Recorder,
 ): Promise<void> {
-  await using exact = await openReferenceSession(join(bundle, original), threads);
-  await using model = await openReferenceSession(join(bundle, name), threads);
+  await using exact = await openReferenceSession(join(bundle, original), options);
+  await using model = await openReferenceSession(join(bundle, name), options);
   const pairs = [];
   for (const { name: parameter } of model.session.parameters) {
     pairs.push({

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { forwardTolerance } from "./check-encoder.js";
-import { openReferenceSession } from "./reference-session.js";
+import { openReferenceSession, type ReferenceOptions } from "./reference-session.js";
 import { packReference, ReferenceFile } from "./reference.js";
 import type { Recorder } from "./report.js";
 
@@ -9,11 +9,11 @@ export async function checkMinilm(
   bundle: string,
   name: string,
   modelFolder: string,
-  threads: number,
+  options: ReferenceOptions,
   record: Recorder,
 ): Promise<void> {
   const expected = await ReferenceFile.open(join(bundle, name, "expected.safetensors"));
-  await using model = await openReferenceSession(modelFolder, threads);
+  await using model = await openReferenceSession(modelFolder, options);
   const { session, config } = model;
   const { hiddenSize, layers } = config.shape;
   const { packed } = packReference(expected, config.shape.problem);

@@ -6,7 +6,7 @@ import { weightDecay } from "../methods/weight-decay.js";
 import { toCheckpointName } from "../models/key-map.js";
 import { learningRate } from "../training/schedule.js";
 import { relativeError } from "./error.js";
-import { openReferenceSession } from "./reference-session.js";
+import { openReferenceSession, type ReferenceOptions } from "./reference-session.js";
 import { packReference, ReferenceFile } from "./reference.js";
 import type { Recorder } from "./report.js";
 
@@ -55,13 +55,13 @@ export async function checkTrajectory(
   bundle: string,
   shared: Trajectories,
   run: Trajectory,
-  threads: number,
+  options: ReferenceOptions,
   record: Recorder,
 ): Promise<void> {
   const name = `trajectory-${run.tag}`;
   const expected = await ReferenceFile.open(join(bundle, `${name}.safetensors`));
   const data = await ReferenceFile.open(join(bundle, shared.data));
-  await using model = await openReferenceSession(join(bundle, shared.weights), threads);
+  await using model = await openReferenceSession(join(bundle, shared.weights), options);
   const { session, config } = model;
   const { family, problem } = config.shape;
   const plan = composePlan(session.parameters, methodsOf(run));

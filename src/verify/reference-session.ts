@@ -1,6 +1,12 @@
 import { readModelConfig, type ModelConfig } from "../models/config.js";
 import { loadWeights } from "../models/weights.js";
 import { createSession, type Session } from "../native/session.js";
+import type { Engine } from "../native/types.js";
+
+export interface ReferenceOptions {
+  threads: number;
+  engine: Engine;
+}
 
 export interface ReferenceSession extends AsyncDisposable {
   session: Session;
@@ -8,9 +14,12 @@ export interface ReferenceSession extends AsyncDisposable {
 }
 
 /** A checkpoint of the bundle in a float32 session on the CPU, with the head that its config describes. */
-export async function openReferenceSession(folder: string, threads: number): Promise<ReferenceSession> {
+export async function openReferenceSession(
+  folder: string,
+  { threads, engine }: ReferenceOptions,
+): Promise<ReferenceSession> {
   const config = await readModelConfig(folder);
-  const session = createSession(config.shape, { device: "cpu", dtype: "float32", threads });
+  const session = createSession(config.shape, { device: "cpu", dtype: "float32", threads, engine });
   try {
     await loadWeights(folder, config, session.parameters, (tensors) => session.load(tensors));
   } catch (error) {

@@ -4,6 +4,7 @@ import { dirname, join, resolve } from "node:path";
 import { DataError } from "../errors.js";
 import { makeFolder } from "../files/atomic.js";
 import { packageRoot } from "../native/package-root.js";
+import type { Engine } from "../native/types.js";
 import { checkAdamw } from "./check-adamw.js";
 import { checkEncoder } from "./check-encoder.js";
 import { checkBfloat16File, checkLegacyFile } from "./check-formats.js";
@@ -19,6 +20,8 @@ export interface VerifyOptions {
   dump?: string | undefined;
   /** 0: one per physical core. */
   threads?: number | undefined;
+  /** The form of the model's blocks that is checked; fused unless told. */
+  engine?: Engine | undefined;
   onCheck?: ((check: Check) => void) | undefined;
 }
 
@@ -44,25 +47,24 @@ export const builtInBundle = join(packageRoot, "test/fixtures/golden");
  * @throws DataError when the folder holds no reference values or is not complete.
  */
 export async function verify(bundle: string = builtInBundle, options: VerifyOptions = {}): Promise<VerifyReport> {
-  const { model, dump, threads = 0, onCheck = () => {} } = options;
+  const { model, dump, threads = 0, engine = "fused", onCheck = () => {} } = options;
+  const how = { threads, engine };
   if (!existsSync(bundle)) throw new DataError(`the bundle ${bundle} does not exist`);
   // An output that cannot be written is told before the minutes of work, not after.
   if (dump !== undefined) await makeFolder(dirname(resolve(dump)));
   const record = new Recorder(onCheck);
   const parts: Record<string, (name: string) => Promise<void>> = {
-    ...Object.fromEntries(
-      encoders.map((name) => [name, (): Promise<void> => checkEncoder(bundle, name, threads, record)]),
-    ),
-    "bert-legacy-bin": (name) => checkLegacyFile(bundle, name, threads, record),
-    "bert-bf16": (name) => checkBfloat16File(bundle, name, threads, record),
+    ...Object.fromEntries(encoders.map((name) => [name, (): Promise<void> => checkEncoder(bundle, name, how, record)])),
+    "bert-legacy-bin": (name) => checkLegacyFile(bundle, name, how, record),
+    "bert-bf16": (name) => checkBfloat16File(bundle, name, how, record),
     "minilm-real": async (name) =>
       model === undefined
         ? record.skip(name, "its weights are not in the bundle: name their folder by --model")
-        : checkMinilm(bundle, name, model, threads, record),
+        : checkMinilm(bundle, name, model, how, record),
     "adamw.json": () => checkAdamw(bundle, record),
     "trajectories.json": async () => {
       const shared = await readReferenceJson<Trajectories>(join(bundle, "trajectories.json"));
-      for (const run of shared.runs) await checkTrajectory(bundle, shared, run, threads, record);
+      for (const run of shared.runs) await checkTrajectory(bundle, shared, run, how, record);
     },
   };
   for (const name of (await readdir(bundle)).sort()) {

@@ -6,7 +6,7 @@ import { readModelConfig } from "#src/models/config.js";
 import { readSafetensors } from "#src/models/safetensors.js";
 import { readWeights } from "#src/models/weights.js";
 import { createSession, type Session } from "#src/native/session.js";
-import type { ComputeDtype, EncoderShape, PackedBatch } from "#src/native/types.js";
+import type { ComputeDtype, EncoderShape, Engine, PackedBatch } from "#src/native/types.js";
 
 /** Reference values that this project did not make; test/fixtures/golden/README.md tells how they came about. */
 export const goldenFolder = fileURLToPath(new URL("../../test/fixtures/golden", import.meta.url));
@@ -78,10 +78,15 @@ export interface GoldenModel extends AsyncDisposable {
 }
 
 /** A tiny reference checkpoint in a session, with its batch and what transformers computed for it. */
-export async function openGolden(name: string, dtype: ComputeDtype = "float32", threads = 1): Promise<GoldenModel> {
+export async function openGolden(
+  name: string,
+  dtype: ComputeDtype = "float32",
+  threads = 1,
+  engine: Engine = "fused",
+): Promise<GoldenModel> {
   const folder = join(goldenFolder, name);
   const config = await readModelConfig(folder);
-  const session = createSession(config.shape, { device: "cpu", dtype, threads });
+  const session = createSession(config.shape, { device: "cpu", dtype, threads, engine });
   const { tensors } = await readWeights(folder, config, [...session.parameters]);
   await session.load(tensors);
   const expected = await readExpected(join(folder, "expected.safetensors"));

@@ -1,0 +1,245 @@
+#include "core/fused.h"
+
+#include <torch/csrc/autograd/custom_function.h>
+#include <torch/custom_class.h>
+
+#include <initializer_list>
+#include <tuple>
+#include <utility>
+
+#include "core/operators.h"
+
+namespace steadytune::fused {
+namespace {
+
+using torch::autograd::variable_list;
+
+/// The place of each line of a tensor in the data: what its dropout masks are keyed by.
+struct Lines {
+  at::Tensor rows;       // int32
+  at::Tensor positions;  // int32
+
+  static Lines of(const PackedBatch& batch, bool summary_only) {
+    if (!summary_only) return {batch.token_rows, batch.positions};
+    return {batch.row_numbers, batch.summary_positions};
+  }
+};
+
+struct Draws {
+  double p;
+  int64_t seed;
+  int64_t layer;
+  int64_t site;
+  int64_t step;
+
+  static Draws of(const Pass& pass, double p, int64_t layer, Site site) {
+    return {pass.draws.dropout ? p : 0, pass.draws.seed, layer, static_cast<int64_t>(site), pass.draws.step};
+  }
+};
+
+/// grad += left^T right, [out, in].
+void add_product(const Leaf& weight, const at::Tensor& left, const at::Tensor& right) {
+  if (!weight.trained()) return;
+  at::Tensor grad = weight.gradient();
+  if (left.scalar_type() == at::kFloat) {
+    grad.addmm_(left.t(), right);
+  } else {
+    grad.add_(at::mm(left.t(), right));
+  }
+}
+
+void add(const Leaf& vector, const at::Tensor& gradient) {
+  if (vector.trained()) vector.gradient().add_(gradient);
+}
+
+/// dropout(x + bias) + residual, normalized: the end of both halves.
+struct End {
+  const Linear& output;
+  const Norm& norm;
+  Lines lines;
+  Draws draws;
+  at::Tensor normalized;  // [lines, hidden]
+  at::Tensor rstd;        // float32 [lines]
+
+  at::Tensor forward(const at::Tensor& x, const at::Tensor& residual) {
+    at::Tensor y;
+    std::tie(y, normalized, rstd) = operators::dropout_add_norm(
+        x, output.bias.master(), residual, norm.weight.master(), norm.bias.master(), norm.eps, lines.rows,
+        lines.positions, draws.p, draws.seed, draws.layer, draws.site, draws.step);
+    return y;
+  }
+
+  /// Gradients of x and of the residual; without dropout they are one tensor.
+  std::pair<at::Tensor, at::Tensor> backward(const at::Tensor& grad_y) const {
+    auto [grad_x, grad_residual, grad_bias, grad_weight, grad_norm_bias] =
+        operators::dropout_add_norm_backward(grad_y, normalized, rstd, norm.weight.master(), lines.rows,
+                                             lines.positions, draws.p, draws.seed, draws.layer, draws.site, draws.step);
+    add(output.bias, grad_bias);
+    add(norm.weight, grad_weight);
+    add(norm.bias, grad_norm_bias);
+    return {grad_x, grad_residual};
+  }
+};
+
+/// Saved: x, qkv (3 x), context and normalized, each [T, hidden] in the compute dtype, and two float32 numbers per
+/// token and head or token. With b bytes per number 6 b hidden bytes a token.
+struct AttentionHalf : torch::CustomClassHolder {
+  AttentionHalf(const Half& half, const Attention& attention, const at::Tensor& input, bool only_summary)
+      : batch(half.pass.batch),
+        part(attention),
+        summary_only(only_summary),
+        draws(Draws::of(half.pass, attention.probability_dropout, half.number, Site::attention_probabilities)),
+        end{attention.output,
+            half.norm,
+            Lines::of(half.pass.batch, only_summary),
+            Draws::of(half.pass, half.output_dropout, half.number, Site::attention_output),
+            {},
+            {}},
+        x(input) {}
+
+  at::Tensor forward() {
+    qkv_weight = part.qkv.weight.copy;
+    output_weight = part.output.weight.copy;
+    qkv = at::addmm(part.qkv.bias.copy, x, qkv_weight.t());
+    std::tie(context, logsumexp) =
+        operators::packed_attention(qkv, batch.row_offsets, batch.row_numbers, part.heads, part.causal, draws.p,
+                                    draws.seed, draws.layer, draws.site, draws.step);
+    return end.forward(at::mm(select(context), output_weight.t()), select(x));
+  }
+
+  /// The gradient of x, undefined where it is not wanted.
+  at::Tensor backward(const at::Tensor& grad, bool x_wanted) {
+    auto [grad_y, grad_residual] = end.backward(grad);
+    add_product(part.output.weight, grad_y, select(context));
+    const at::Tensor grad_context = spread(at::mm(grad_y, output_weight));
+    const at::Tensor grad_qkv = operators::packed_attention_backward(
+        grad_context, qkv, context, logsumexp, batch.row_offsets, batch.row_numbers, part.heads, part.causal, draws.p,
+        draws.seed, draws.layer, draws.site, draws.step);
+    add_product(part.qkv.weight, grad_qkv, x);
+    if (part.qkv.bias.trained()) add(part.qkv.bias, grad_qkv.sum(0, false, at::kFloat));
+    if (!x_wanted) return {};
+    if (!summary_only) return grad_residual.addmm_(grad_qkv, qkv_weight);
+    at::Tensor grad_x = at::mm(grad_qkv, qkv_weight);
+    return grad_x.index_add_(0, batch.summary_tokens, grad_residual);
+  }
+
+  void release() { x = qkv = context = logsumexp = end.normalized = end.rstd = at::Tensor(); }
+
+  at::Tensor select(const at::Tensor& tokens) const {
+    return summary_only ? tokens.index_select(0, batch.summary_tokens) : tokens;
+  }
+  at::Tensor spread(const at::Tensor& lines) const {
+    if (!summary_only) return lines;
+    return at::zeros({x.size(0), lines.size(1)}, lines.options())
+        .index_copy_(0, batch.summary_tokens.to(at::kLong), lines);
+  }
+
+  PackedBatch batch;
+  Attention part;
+  bool summary_only;
+  Draws draws;
+  End end;
+  at::Tensor x;
+  at::Tensor qkv_weight;
+  at::Tensor output_weight;
+  at::Tensor qkv;
+  at::Tensor context;
+  at::Tensor logsumexp;
+};
+
+/// Saved: x and normalized [T, hidden], the first product with and without its activation [T, intermediate], in the
+/// compute dtype. With b bytes per number b (2 hidden + 2 intermediate) bytes a token.
+struct FeedForwardHalf : torch::CustomClassHolder {
+  FeedForwardHalf(const Half& half, const FeedForward& network, const at::Tensor& input, bool summary_only)
+      : part(network),
+        draws(Draws::of(half.pass, network.activation_dropout, half.number, Site::ffn_activation)),
+        end{network.output,
+            half.norm,
+            Lines::of(half.pass.batch, summary_only),
+            Draws::of(half.pass, half.output_dropout, half.number, Site::ffn_output),
+            {},
+            {}},
+        x(input) {}
+
+  at::Tensor forward() {
+    intermediate_weight = part.intermediate.weight.copy;
+    output_weight = part.output.weight.copy;
+    widened = at::mm(x, intermediate_weight.t());
+    activated =
+        operators::bias_activation(widened, part.intermediate.bias.master(), code(), end.lines.rows,
+                                   end.lines.positions, draws.p, draws.seed, draws.layer, draws.site, draws.step);
+    return end.forward(at::mm(activated, output_weight.t()), x);
+  }
+
+  /// The gradient of x, undefined where it is not wanted.
+  at::Tensor backward(const at::Tensor& grad, bool x_wanted) {
+    auto [grad_y, grad_residual] = end.backward(grad);
+    add_product(part.output.weight, grad_y, activated);
+    auto [grad_widened, grad_bias] = operators::bias_activation_backward(
+        at::mm(grad_y, output_weight), widened, part.intermediate.bias.master(), code(), end.lines.rows,
+        end.lines.positions, draws.p, draws.seed, draws.layer, draws.site, draws.step);
+    add(part.intermediate.bias, grad_bias);
+    add_product(part.intermediate.weight, grad_widened, x);
+    if (!x_wanted) return {};
+    return grad_residual.addmm_(grad_widened, intermediate_weight);
+  }
+
+  void release() { x = widened = activated = end.normalized = end.rstd = at::Tensor(); }
+
+  int64_t code() const { return static_cast<int64_t>(part.activation); }
+
+  FeedForward part;
+  Draws draws;
+  End end;
+  at::Tensor x;
+  at::Tensor intermediate_weight;
+  at::Tensor output_weight;
+  at::Tensor widened;
+  at::Tensor activated;
+};
+
+/// Joins a half to the graph behind x.
+template <typename State>
+class Joined : public torch::autograd::Function<Joined<State>> {
+ public:
+  /// `anchor` is one of the half's trained leaves, so that its backward runs where x itself wants no gradient.
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& /*x*/,
+                            const at::Tensor& /*anchor*/, const c10::intrusive_ptr<State>& half) {
+    context->saved_data["half"] = c10::IValue::make_capsule(half);
+    return half->forward();
+  }
+
+  static variable_list backward(torch::autograd::AutogradContext* context, variable_list grads) {
+    const auto half = c10::static_intrusive_pointer_cast<State>(context->saved_data["half"].toCapsule());
+    const at::Tensor grad_x = half->backward(grads[0], context->needs_input_grad(0));
+    half->release();
+    return {grad_x, {}, {}};
+  }
+};
+
+/// A trained leaf among these; else the first.
+const at::Tensor& anchor_of(std::initializer_list<const Leaf*> leaves) {
+  for (const Leaf* leaf : leaves) {
+    if (leaf->trained()) return leaf->value;
+  }
+  return (*leaves.begin())->value;
+}
+
+}  // namespace
+
+at::Tensor attend(const Half& half, const Attention& attention, const at::Tensor& x, bool summary_only) {
+  const auto& [qkv, output, heads, causal, p] = attention;
+  const at::Tensor& anchor =
+      anchor_of({&qkv.weight, &qkv.bias, &output.weight, &output.bias, &half.norm.weight, &half.norm.bias});
+  return Joined<AttentionHalf>::apply(x, anchor, c10::make_intrusive<AttentionHalf>(half, attention, x, summary_only));
+}
+
+at::Tensor feed_forward(const Half& half, const FeedForward& network, const at::Tensor& x, bool summary_only) {
+  const auto& [intermediate, output, activation, p] = network;
+  const at::Tensor& anchor = anchor_of(
+      {&intermediate.weight, &intermediate.bias, &output.weight, &output.bias, &half.norm.weight, &half.norm.bias});
+  return Joined<FeedForwardHalf>::apply(x, anchor,
+                                        c10::make_intrusive<FeedForwardHalf>(half, network, x, summary_only));
+}
+
+}  // namespace steadytune::fused

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <cstdint>
+
+#include "core/layers.h"
+
+/// The two halves of a post-norm block, forward and backward written out: everything between two matrix products is one
+/// operator, and weights' gradients go straight into the arena. The plain form of the same (core/block.cpp) is the
+/// reference that these are compared with.
+namespace steadytune::fused {
+
+/// What a half has in common with the plain form.
+struct Half {
+  const Pass& pass;
+  /// The block's number in all random keys.
+  int64_t number;
+  /// Dropout before the residual, 0 where there is none.
+  double output_dropout;
+  const Norm& norm;
+};
+
+struct Attention {
+  const Linear& qkv;
+  const Linear& output;
+  int64_t heads;
+  bool causal;
+  double probability_dropout;
+};
+
+struct FeedForward {
+  const Linear& intermediate;
+  const Linear& output;
+  Activation activation;
+  double activation_dropout;
+};
+
+/// x [T, hidden] -> [T, hidden]; with `summary_only` [B, hidden], one line per row of the batch: keys and values of all
+/// tokens, everything else for the summary tokens alone.
+at::Tensor attend(const Half& half, const Attention& attention, const at::Tensor& x, bool summary_only);
+
+/// x [T, hidden], or [B, hidden] with `summary_only`, and the same out.
+at::Tensor feed_forward(const Half& half, const FeedForward& network, const at::Tensor& x, bool summary_only);
+
+}  // namespace steadytune::fused

@@ -1,0 +1,104 @@
+import test from "ava";
+import type { PackedBatch } from "#src/native/types.js";
+import { goldenModels, openGolden, relativeError, type GoldenModel } from "../helpers/golden.js";
+import { plainPlan, stepOptions } from "../helpers/plan.js";
+
+// The promise: the fused form of the blocks is the plain form, masks included, only faster.
+
+const longest = 64;
+
+/** Lengths of the rows of each batch; "n" is the longest row that the model takes, 512 where it takes more. */
+const batches: (number | "n")[][] = [
+  [1],
+  [2],
+  [7],
+  ["n"],
+  [1, 1],
+  [1, 5],
+  [5, 1],
+  [1, "n"],
+  [3, 3, 3],
+  [2, "n", 2],
+  [8, 16, 24, 32],
+  [1, 2, 3, 4, 5, 6, 7, 8],
+  [15, 17, 16, 31, 33],
+  [1, 1, 1, "n", 1, 1, 1],
+  [9, 9, 9, 9, 9, 9, 9, 9, 9],
+  [40, 3, 28, 11],
+  [13],
+  [31, 33],
+  ["n", "n"],
+  [6, 5, 4, 3, 2, 1],
+];
+
+function batchOf({ shape }: GoldenModel, lengths: (number | "n")[], seed: number): PackedBatch {
+  const most = Math.min(shape.maxPositions, shape.family === "xlnet" ? longest : 512);
+  const sizes = lengths.map((length) => (length === "n" ? most : length));
+  const tokens = sizes.reduce((sum, size) => sum + size, 0);
+  const offsets = [0];
+  for (const size of sizes) offsets.push(offsets.at(-1)! + size);
+  const labels = sizes.map((_, row) => (row + seed) % shape.outputs);
+  return {
+    tokenIds: Int32Array.from({ length: tokens }, (_, i) => (i * 31 + seed * 7) % shape.vocabularySize),
+    segmentIds: Int32Array.from({ length: tokens }, (_, i) => (shape.segmentTypes > 1 ? i % 2 : 0)),
+    rowOffsets: Int32Array.from(offsets),
+    rowNumbers: Int32Array.from(sizes, (_, row) => row * 11 + seed),
+    labels: shape.problem === "regression" ? Float32Array.from(labels, (label) => label / 2) : Int32Array.from(labels),
+  };
+}
+
+/** Loss and gradient norm with dropout, and the gradients without. */
+async function compute(model: GoldenModel, batch: PackedBatch, step: number) {
+  const { session } = model;
+  await session.setPlan(plainPlan(session.parameters), { initSeed: 0, keepStart: false });
+  const dropped = await session.train([batch], stepOptions({ step, learningRate: 0 }));
+  const { loss } = await session.gradients(batch);
+  const gradients = new Map<string, Float32Array>();
+  for (const { name } of session.parameters) gradients.set(name, await session.readGradient(name));
+  return { dropped, loss, gradients };
+}
+
+/** A key's bias has a true gradient of zero: what stands there is rounding. */
+const isKeyBias = (name: string) => /ttention\.key\.bias$/.test(name);
+
+/** The gradients of all parameters that have any, in one array. */
+const flat = (gradients: Map<string, Float32Array>): Float32Array =>
+  Float32Array.from([...gradients].filter(([name]) => !isKeyBias(name)).flatMap(([, values]) => [...values]));
+
+for (const name of goldenModels) {
+  test(`${name}: fused and plain agree in float32, with dropout and without, whatever the lengths`, async (t) => {
+    const tolerance = 2e-5;
+    await using fused = await openGolden(name, "float32", 2, "fused");
+    await using plain = await openGolden(name, "float32", 2, "reference");
+    for (const [i, lengths] of batches.entries()) {
+      const batch = batchOf(fused, lengths, i);
+      const ours = await compute(fused, batch, i + 1);
+      const theirs = await compute(plain, batch, i + 1);
+      const close = (a: number, b: number, what: string) =>
+        t.true(Math.abs(a - b) <= tolerance * Math.max(Math.abs(b), 0.1), `${lengths.join("+")} ${what}: ${a} ${b}`);
+      close(ours.dropped.loss, theirs.dropped.loss, "loss with dropout");
+      close(ours.dropped.gradNorm, theirs.dropped.gradNorm, "norm with dropout");
+      close(ours.loss, theirs.loss, "loss");
+      const error = relativeError(flat(ours.gradients), flat(theirs.gradients));
+      t.true(error < tolerance, `${lengths.join("+")} gradients: ${error}`);
+    }
+  });
+
+  test(`${name}: in bfloat16 the fused form is as near to float32 as the plain one`, async (t) => {
+    await using exact = await openGolden(name, "float32", 2, "reference");
+    await using fused = await openGolden(name, "bfloat16", 2, "fused");
+    await using plain = await openGolden(name, "bfloat16", 2, "reference");
+    let [oursSum, theirsSum] = [0, 0];
+    for (const [i, lengths] of batches.entries()) {
+      const batch = batchOf(fused, lengths, i);
+      const truth = flat((await compute(exact, batch, i + 1)).gradients);
+      const ours = relativeError(flat((await compute(fused, batch, i + 1)).gradients), truth);
+      const theirs = relativeError(flat((await compute(plain, batch, i + 1)).gradients), truth);
+      t.true(ours < 0.2, `${lengths.join("+")}: ${ours}`);
+      oursSum += ours;
+      theirsSum += theirs;
+    }
+    t.log(`mean error of the gradients: fused ${oursSum / batches.length}, plain ${theirsSum / batches.length}`);
+    t.true(oursSum < 1.25 * theirsSum, `${oursSum} ${theirsSum}`);
+  });
+}
