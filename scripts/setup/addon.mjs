@@ -14,7 +14,7 @@ const require = createRequire(import.meta.url);
 const addon = join(root, "build/Release/steadytune.node");
 const recordPath = join(root, "build/Release/steadytune.json");
 /** What the addon is made of, and what its C++ tests are made of. */
-const addonSources = ["CMakeLists.txt", "binding"];
+export const addonSources = ["CMakeLists.txt", "binding"];
 const testSources = [...addonSources, "test/core"];
 /** A compiler at work on libtorch's headers takes about this much memory. */
 const bytesPerJob = 1.5e9;
@@ -70,20 +70,26 @@ async function compileAddon({ libtorch, tests }) {
   note(`compiling the addon for libtorch ${libtorch.version} (${libtorch.root})`);
   // An addon of another libtorch must not pass for the new one while it is being replaced.
   if (torchMinor(readRecord()?.torch ?? "") !== minor) rmSync(recordPath, { force: true });
-  await cmakeJs("configure", [
-    `--CDSTEADYTUNE_LIBTORCH=${libtorch.root}`,
-    `--CDSTEADYTUNE_TESTS=${tests ? "ON" : "OFF"}`,
-  ]);
-  await cmakeJs("build", ["--parallel", String(jobs())]);
+  await compileInto(join(root, "build"), { libtorch, tests });
   writeFileSync(recordPath, `${JSON.stringify(built, null, 2)}\n`);
   // A prebuilt addon comes first when loading, and this one is outdated now.
   rmSync(join(root, "prebuilds", `torch-${minor}`), { recursive: true, force: true });
   say("addon", `compiled in ${since(start)}`);
 }
 
-async function cmakeJs(verb, args) {
+/** Compiles the addon into `folder`/Release. */
+export async function compileInto(folder, { libtorch, tests }) {
+  await cmakeJs("configure", folder, [
+    `--CDSTEADYTUNE_LIBTORCH=${libtorch.root}`,
+    `--CDSTEADYTUNE_TESTS=${tests ? "ON" : "OFF"}`,
+  ]);
+  await cmakeJs("build", folder, ["--parallel", String(jobs())]);
+}
+
+async function cmakeJs(verb, folder, args) {
   const program = join(dirname(require.resolve("cmake-js/package.json")), "bin/cmake-js");
-  const code = await run(process.execPath, [program, verb, "--log-level", "warn", "--config", "Release", ...args]);
+  const common = ["--log-level", "warn", "--config", "Release", "--out", folder];
+  const code = await run(process.execPath, [program, verb, ...common, ...args]);
   if (code !== 0) {
     throw new SetupError(
       `\`cmake-js ${verb}\` failed with exit code ${code}; its message stands above.`,
@@ -105,7 +111,7 @@ function packageVersion() {
 }
 
 /** A hash of files and folders below the root, and of steadytune's version, which is compiled in. */
-function hashFiles(paths) {
+export function hashFiles(paths) {
   const hash = createHash("sha256").update(packageVersion());
   for (const path of paths.flatMap(filesUnder).sort()) {
     hash.update(`\0${path}\0`).update(readFileSync(join(root, path)));

@@ -89,7 +89,9 @@ function report(result: RunResult, output: string, kept: boolean, terminal: Term
       [...lines, ["majority class", score(majority.validation), score(majority.test)]],
     ),
   );
-  if (result.degenerate) terminal.warn("no better than always predicting the majority class");
+  if (result.degenerate) {
+    terminal.warn("no better than always predicting the majority class; longer training or another seed may help");
+  }
   const perSecond = rate(tokens / Math.max(seconds.train, 1e-3));
   terminal.line(`${steps} steps in ${duration(seconds.total * 1000)}, ${perSecond} tokens/s`);
   terminal.line(`everything is in ${output}`);

@@ -1,5 +1,5 @@
 import { stat } from "node:fs/promises";
-import { resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { CheckpointError, ConfigError } from "../errors.js";
 import { fetchModel, type HubOptions } from "./hub.js";
 
@@ -10,6 +10,16 @@ export interface ResolvedModel {
   source: string;
   /** What a person should be told, a sentence each. */
   notes: string[];
+}
+
+/** People name the folder of a run where its checkpoint is meant. @throws CheckpointError that says where that is. */
+async function refuseRunFolder(folder: string): Promise<void> {
+  const exists = async (name: string) => (await stat(join(folder, name)).catch(() => null)) !== null;
+  if (!(await exists("log.jsonl")) || (await exists("model.safetensors"))) return;
+  const hint = (await exists("best"))
+    ? `Name its checkpoint: ${join(folder, "best")}`
+    : "It holds no checkpoint: the run has not ended, or was told to keep none.";
+  throw new CheckpointError(`${folder} is the folder of a run, not of a model.`, { hint });
 }
 
 /**
@@ -25,6 +35,7 @@ export async function resolveModel(
   const status = await stat(nameOrPath).catch(() => null);
   if (status?.isDirectory()) {
     const folder = resolve(nameOrPath);
+    await refuseRunFolder(nameOrPath);
     return { folder, source: folder, notes: [] };
   }
   if (status) {

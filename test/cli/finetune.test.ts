@@ -34,6 +34,14 @@ test("without --json the scores are a table, with their intervals", async (t) =>
   t.regex(stdout, /^majority class +[\d.]+ +[\d.]+$/m);
 });
 
+test("a run that has learned nothing is told as such, with what may help", async (t) => {
+  // At learning rate 0 the fresh classifier stays, which knows nothing.
+  const args = ["--steps", "1", "--keep", "none", "--set", "optimizer.learningRate=0"];
+  const { code, stderr } = await finetune(temporaryFolder(t), args);
+  t.is(code, 0, stderr);
+  t.regex(stderr, /^warning: no better than always predicting the majority class; longer training or another seed/m);
+});
+
 test("--quiet leaves the result alone", async (t) => {
   const { code, stdout, stderr } = await finetune(temporaryFolder(t), ["--steps", "2", "--keep", "none", "--quiet"]);
   t.is(code, 0);

@@ -94,6 +94,13 @@ test("input that is not what it should be is refused by name and line", async (t
   t.is((await predict(["/nowhere.csv"])).code, 1);
 });
 
+test("the folder of a run is told from its checkpoint", async (t) => {
+  const run = join(folder, "run");
+  const { code, stderr } = await steadytune(["predict", "--model", run, ticketsFile]);
+  t.is(code, 1);
+  t.is(stderr, `error: ${run} is the folder of a run, not of a model.\nhint: Name its checkpoint: ${model}\n`);
+});
+
 test("a checkpoint that was never fine-tuned cannot predict", async (t) => {
   const { code, stderr } = await steadytune(["predict", "--model", temporaryFolder(t)], { input: '{"text": "a"}' });
   t.is(code, 1);
