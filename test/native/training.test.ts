@@ -7,9 +7,11 @@ import type { RunEvent } from "#src/training/events.js";
 import type { RunConfig } from "#src/config/schema.js";
 import { readSafetensors } from "#src/models/safetensors.js";
 import { loadModel } from "#src/training/model.js";
-import { finetune, train } from "#src/training/finetune.js";
-import { prepare, preparedKey } from "#src/training/prepare.js";
+import { finetune } from "#src/training/finetune.js";
+import { prepare } from "#src/training/prepare-run.js";
+import { preparedKey } from "#src/training/prepare.js";
 import type { RunResult } from "#src/training/result.js";
+import { train } from "#src/training/train.js";
 import { temporaryFolder } from "../helpers/temporary-folder.js";
 import { tinyConfig, tinyModel } from "../helpers/tiny-run.js";
 
