@@ -18,7 +18,7 @@ export async function planOf(
 ): Promise<ParameterPlan[]> {
   const setting = { protocol: config.protocol, std: model.config.initializerRange };
   const load = async (entry: MethodEntry): Promise<Method> =>
-    isOwnMethod(entry) ? await loadOwnMethod(entry) : methodFromConfig(entry, setting);
+    isOwnMethod(entry) ? loadOwnMethod(entry) : methodFromConfig(entry, setting);
   const named = await Promise.all(config.methods.map(load));
   return composePlan(session.parameters, [initialize(initialised, setting.std), ...named, ...methods]);
 }

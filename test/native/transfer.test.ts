@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import test from "ava";
 import type { ResolvedConfig, RunConfig } from "#src/config/schema.js";
@@ -13,6 +13,7 @@ import { prepare } from "#src/training/prepare-run.js";
 import { preparedKey } from "#src/training/prepare.js";
 import type { RunResult } from "#src/training/result.js";
 import { train } from "#src/training/train.js";
+import { outsideData } from "../helpers/data-files.js";
 import { glueFolder } from "../helpers/glue-files.js";
 import { withoutTimes } from "../helpers/run-log.js";
 import { temporaryFolder } from "../helpers/temporary-folder.js";
@@ -234,4 +235,17 @@ test("trials on one Prepared share the stage's weights", async (t) => {
   await train(prepared, trial("first", 3), join(folder, "first"));
   const second = await train(prepared, trial("second", 4), join(folder, "second"));
   t.deepEqual(scores(second), scores(alone));
+});
+
+test("real rows of SST-2, then of CoLA", async (t) => {
+  const glue = outsideData(t, "glue/SST-2/train.tsv");
+  if (glue === null) return;
+  const config = rteAfterMnli(
+    temporaryFolder(t),
+    { task: "CoLA", data: resolve(glue, "../.."), trainRows: 100, steps: 3, evaluations: 1 },
+    { task: "SST-2", trainRows: 100, steps: 3, evaluations: 1 },
+  );
+  const { transfer, rows } = await finetune(config).result;
+  t.like(transfer, { task: "SST-2", metric: "accuracy", step: 3 });
+  t.deepEqual(rows, { train: 100, validation: 521, test: 522 });
 });
