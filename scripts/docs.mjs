@@ -5,7 +5,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import prettier from "prettier";
 import { recipeNames, recipePath } from "../dist/config/file.js";
-import { configGroups, configSchema, methodSchemas } from "../dist/config/schema.js";
+import { configGroups, configSchema, methodSchemas, transferKeys } from "../dist/config/schema.js";
 
 const page = new URL("../docs/configuration.md", import.meta.url);
 
@@ -17,8 +17,11 @@ function configurationPage() {
   });
   const methods = methodSchemas.map((schema) => {
     const { name, ...parameters } = schema.properties;
-    return `| \`${name.const}\` | ${schema.description} | ${Object.entries(parameters).map(parameterText).join("; ")} |`;
+    return `| \`${name.const}\` | ${schema.description} | ${Object.entries(parameters).map(parameterText).join(" ")} |`;
   });
+  const runKeys = properties
+    .filter(([key, { group }]) => group !== "file" && !transferKeys.includes(key))
+    .map(([key]) => `\`${key}\``);
   const recipes = recipeNames().map((name) => {
     const { description } = JSON.parse(readFileSync(recipePath(name), "utf8"));
     return `| \`${name}\` | ${description} |`;
@@ -37,8 +40,9 @@ A run is a set of keys. Each comes from one of four places; a later one wins:
    \`null\` puts a key back to its default.
 
 From code, \`finetune({ ... })\` takes the same keys. Names of files are relative to the working directory, those in
-\`extends\` to the file that holds them. A run has one length and one set of seeds: \`steps\` takes the place of \`epochs\`
-that a recipe sets, and \`seed\` that of \`initSeed\` and \`orderSeed\`. An unknown key is an error that names the near one.
+\`extends\` and of methods to the file that holds them. A run has one length and one set of seeds: \`steps\` takes the place
+of \`epochs\` that a recipe sets, and \`seed\` that of \`initSeed\` and \`orderSeed\`. An unknown key is an error that names
+the near one.
 
 \`steadytune config\` with the same flags prints what a command line amounts to; every run folder holds it as
 \`config.json\`, which is itself a recipe: \`steadytune finetune --recipe runs/rte-seed0/config.json --seed 1\` repeats a
@@ -78,6 +82,12 @@ Entries of the list have a \`name\` and their own settings, and are applied in o
 | name | what it does | settings |
 | --- | --- | --- |
 ${methods.join("\n")}
+| \`./mine.js\` | A method of your own, see [methods](methods.md#a-method-of-your-own). | whatever it takes |
+
+### \`transfer\`
+
+The keys of a run but for ${runKeys.join(", ")}. What it does not
+name comes from the run or from the defaults, see [methods](methods.md#an-intermediate-task).
 `;
 }
 

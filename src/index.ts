@@ -1,10 +1,13 @@
 /** steadytune: fine-tune BERT-class encoders on few examples, stably and reproducibly. See docs/api.md. */
 
-export { finetune, train, type TrainOptions } from "./training/finetune.js";
-export { prepare, preparedKey, type Prepared, type PrepareOptions } from "./training/prepare.js";
+export { finetune } from "./training/finetune.js";
+export { train, type TrainOptions } from "./training/train.js";
+export { prepare } from "./training/prepare-run.js";
+export { preparedKey, type Prepared, type PrepareOptions } from "./training/prepare.js";
+export { longerGrid } from "./training/longer.js";
 export type { FinetuneRun } from "./training/run-stream.js";
 export type { RunEvent } from "./training/events.js";
-export type { CheckpointScores, RunResult, Scores, Versions } from "./training/result.js";
+export type { CheckpointScores, RunResult, Scores, TransferOrigin, Versions } from "./training/result.js";
 
 export {
   loadModel,
@@ -25,7 +28,14 @@ export { runStudy, type StudyEnd, type StudyEvent, type StudyOptions } from "./s
 export { writeReport, type Report } from "./report/write-report.js";
 
 export { resolveConfig } from "./config/resolve.js";
-export type { MethodConfig, ResolvedConfig, RunConfig } from "./config/schema.js";
+export type {
+  MethodConfig,
+  MethodEntry,
+  OwnMethodConfig,
+  ResolvedConfig,
+  RunConfig,
+  TransferConfig,
+} from "./config/schema.js";
 
 export { change, composePlan, type Method, type PlanChanges } from "./methods/plan.js";
 export { freeze } from "./methods/freeze.js";

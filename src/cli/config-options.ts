@@ -1,5 +1,12 @@
 import { Option, type Command } from "commander";
-import { configGroups, configSchema, type ConfigGroup, type RunConfig } from "../config/schema.js";
+import { resolve } from "node:path";
+import {
+  configGroups,
+  configSchema,
+  type ConfigGroup,
+  type OwnMethodConfig,
+  type RunConfig,
+} from "../config/schema.js";
 
 interface Property {
   group: ConfigGroup;
@@ -38,6 +45,12 @@ export function addConfigOptions(command: Command, keys?: readonly ConfigKey[]):
   }
 }
 
+/** For commands that are about one run: with several, each has methods of its own. */
+export function addMethodOption(command: Command): void {
+  command.optionsGroup("Config:");
+  command.option("--method <file>", "a method of your own, behind those of the config; may be repeated", collect);
+}
+
 function flag(key: string, property: Property): Option {
   const name = `--${kebab(key)}`;
   const flags = property.type === "boolean" ? name : `${name} <${valueName(property)}>`;
@@ -52,7 +65,7 @@ function valueName({ enum: values, kind, type }: Property): string {
 }
 
 /**
- * What the flags say, as a config layer: recipes first, then flags, then `--set` in the order given. Checked only as
+ * What the flags say, as a config layer: recipes first, then flags and `--method`, then `--set` in the order given. Checked only as
  * far as recipes are; `resolveConfig` does the rest.
  */
 export async function configFromOptions(options: Record<string, unknown>): Promise<RunConfig> {
@@ -65,9 +78,16 @@ export async function configFromOptions(options: Record<string, unknown>): Promi
   for (const [key, property] of flagKeys) {
     if (options[key] !== undefined) flags[key] = flagValue(options[key], property);
   }
-  const { recipe = [], set = [] } = options as { recipe?: string[]; set?: string[] };
+  const { recipe = [], method = [], set = [] } = options as Record<"recipe" | "method" | "set", string[] | undefined>;
   const layers: RunConfig[] = [...recipe.map((name) => readConfigFile(name)), flags];
-  return set.reduce(applySet, layers.reduce(mergeConfigs, {}));
+  const merged = layers.reduce(mergeConfigs, {});
+  if (method.length > 0) merged.methods = [...(merged.methods ?? []), ...method.map(ownMethod)];
+  return set.reduce(applySet, merged);
+}
+
+/** What has neither slash nor a module's ending is a file here all the same. */
+function ownMethod(file: string): OwnMethodConfig {
+  return { name: resolve(file) as OwnMethodConfig["name"] };
 }
 
 /** Text that is no number stays text, for the schema's check to name it. */

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { Argument, type Command } from "commander";
-import { addConfigOptions, configFromOptions } from "./config-options.js";
+import { addConfigOptions, addMethodOption, configFromOptions } from "./config-options.js";
 import { addExamples, print, printJson } from "./verb.js";
 
 const subjects = ["finetune", "schema", "examples"] as const;
@@ -14,6 +14,7 @@ export function define(command: Command): void {
     .addArgument(new Argument("[subject]", "what to print").choices(subjects).default("finetune"))
     .action(config);
   addConfigOptions(command);
+  addMethodOption(command);
   addExamples(command, [
     ["What would this run do?", "steadytune config --recipe mosbach --task RTE --seed 3"],
     [

@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import { DivergedError } from "../errors.js";
 import type { RunEvent } from "../training/events.js";
 import type { RunResult } from "../training/result.js";
-import { addConfigOptions, configFromOptions } from "./config-options.js";
+import { addConfigOptions, addMethodOption, configFromOptions } from "./config-options.js";
 import { duration, rate, score, scoreWithInterval } from "./format.js";
 import { interruptible } from "./interrupt.js";
 import { openTerminal, type Terminal } from "./terminal.js";
@@ -18,6 +18,7 @@ export function define(command: Command): void {
     )
     .action(finetune);
   addConfigOptions(command);
+  addMethodOption(command);
   addExamples(command, [
     ["Your own table", "steadytune finetune --model ./bert-base-uncased --data tickets.csv --text body --label queue"],
     [
@@ -27,6 +28,10 @@ export function define(command: Command): void {
     [
       "Few rows: fresh top layers and longer training",
       "steadytune finetune --recipe recommended --model ./bert-base-uncased --data tickets.csv",
+    ],
+    [
+      "An intermediate task first, once for all runs beside this one",
+      "steadytune finetune --model ./bert-base-uncased --task RTE --data ./glue --set transfer.task=MNLI",
     ],
     ["Go on after Ctrl-C, a crash or a kill", "steadytune finetune --resume ... # the same command line as before"],
     [

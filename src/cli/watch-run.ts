@@ -10,10 +10,17 @@ const windowMs = 5000;
 
 /**
  * Shows a run as it goes: a line per evaluation everywhere, and on a terminal a bar with rate, loss, best score and
- * the time left.
+ * the time left. The run of an intermediate task is shown in the same way, ahead of its run.
+ *
+ * @param title goes in front of the task's name
  */
-export function watchRun(terminal: Terminal, config: ResolvedConfig): (event: RunEvent) => void {
+export function watchRun(
+  terminal: Terminal,
+  config: Pick<ResolvedConfig, "batchSize" | "transfer">,
+  title = "",
+): (event: RunEvent) => void {
   const { colors } = terminal;
+  let watchTransfer: ((event: RunEvent) => void) | null = null;
   let metric = "";
   let loss: number | null = null;
   let best: number | undefined;
@@ -44,6 +51,7 @@ export function watchRun(terminal: Terminal, config: ResolvedConfig): (event: Ru
         terminal.status(preparing(event));
         break;
       case "note":
+      case "waiting":
         terminal.line(colors.dim(event.message));
         break;
       case "warning":
@@ -53,7 +61,7 @@ export function watchRun(terminal: Terminal, config: ResolvedConfig): (event: Ru
         metric = event.metric;
         const { train, validation, test } = event.rows;
         terminal.line(
-          `${colors.bold(event.task)}: ${count(train, "training row")}, ${validation} for validation, ${test} for test; ` +
+          `${colors.bold(`${title}${event.task}`)}: ${count(train, "training row")}, ${validation} for validation, ${test} for test; ` +
             count(event.steps, "step"),
         );
         break;
@@ -92,6 +100,13 @@ export function watchRun(terminal: Terminal, config: ResolvedConfig): (event: Ru
       case "diverged":
         terminal.line(`loss or gradient was not finite at step ${event.step}`);
         break;
+      case "transfer": {
+        const batchSize = config.transfer?.batchSize ?? config.batchSize;
+        watchTransfer ??= watchRun(terminal, { batchSize }, "intermediate task ");
+        watchTransfer(event.event);
+        break;
+      }
+      case "diagnostics":
       case "state":
       case "end":
         break;

@@ -138,9 +138,20 @@ function follow(line: WorkerLine, event: RunEvent): void {
     case "evaluation":
       if (event.best) line.best = event.validation[line.metric];
       break;
+    case "transfer":
+      followTransfer(line, event.event);
+      break;
+    case "waiting":
+      line.note = "waiting for the intermediate task";
+      break;
     default:
       break;
   }
+}
+
+function followTransfer(line: WorkerLine, event: RunEvent): void {
+  if (event.type === "prepare") line.note = "intermediate task: loading";
+  if (event.type === "step") line.note = `intermediate task: step ${event.step}/${event.steps}`;
 }
 
 /** How long a trial takes beside the others: its steps or epochs. */

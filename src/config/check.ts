@@ -1,6 +1,17 @@
+import { resolve } from "node:path";
 import { Ajv, type ErrorObject } from "ajv";
 import { ConfigError } from "../errors.js";
-import { configSchema, methodSchemas, plannedKeys, plannedMethods, type RunConfig } from "./schema.js";
+import {
+  configSchema,
+  isOwnMethod,
+  methodSchemas,
+  plannedMethods,
+  transferKeys,
+  type MethodConfig,
+  type MethodEntry,
+  type RunConfig,
+  type TransferConfig,
+} from "./schema.js";
 import { nearest } from "./suggest.js";
 
 const ajv = new Ajv({ discriminator: true, useDefaults: false, allErrors: true, verbose: true });
@@ -10,9 +21,15 @@ const validate = ajv.compile<RunConfig>(configSchema);
 const fill = filler.compile<RunConfig>(configSchema);
 
 /** Every key that a config can have, nested ones with a dot: "batchSize", "optimizer.eps". */
-export const configKeys: readonly string[] = Object.entries(configSchema.properties).flatMap(([key, property]) =>
-  "properties" in property ? [key, ...Object.keys(property.properties).map((nested) => `${key}.${nested}`)] : [key],
-);
+export const configKeys: readonly string[] = keysOf(configSchema);
+
+function keysOf({ properties }: { properties: object }): string[] {
+  return Object.entries(properties).flatMap(([key, property]: [string, object]) =>
+    "properties" in property
+      ? [key, ...keysOf(property as { properties: object }).map((nested) => `${key}.${nested}`)]
+      : [key],
+  );
+}
 
 /** What other tools call our keys, where no spelling comes near. */
 const otherNames: Record<string, string> = {
@@ -48,11 +65,14 @@ export function checkConfig(config: unknown, source?: string): asserts config is
   if (contradiction) throw new ConfigError(where + contradiction.message, { hint: contradiction.hint });
 }
 
-/** A copy with the schema's defaults in the place of what is missing. `config` has passed `checkConfig`. */
+/**
+ * A copy with the schema's defaults in the place of what is missing. `config` has passed `checkConfig`. What its
+ * intermediate task leaves open is left open: that comes from the run first.
+ */
 export function withDefaults(config: RunConfig): RunConfig {
-  const filled = structuredClone(config);
+  const { transfer, ...filled } = structuredClone(config);
   fill(filled);
-  return filled;
+  return transfer === undefined ? filled : { ...filled, transfer };
 }
 
 interface Problem {
@@ -61,6 +81,41 @@ interface Problem {
 }
 
 function findContradiction(config: RunConfig): Problem | undefined {
+  return contradictionOfRun(config) ?? (config.transfer && contradictionOfTransfer(config.transfer, config));
+}
+
+/** What an intermediate task says against itself, or against the run that it is for. */
+function contradictionOfTransfer(transfer: TransferConfig, run: RunConfig): Problem | undefined {
+  const own = contradictionOfRun(transfer);
+  if (own) return { ...own, message: `transfer: ${own.message}` };
+  if (run.init === "random") {
+    return {
+      message: "init is random, but transfer has the run start from the weights of an intermediate task",
+      hint: "keep one of them; transfer.init is where the intermediate task itself starts",
+    };
+  }
+  if (transfer.task !== undefined && run.task !== undefined && isSameTask(transfer.task, run.task)) {
+    return { message: `transfer.task is ${transfer.task}, which is the task of the run itself` };
+  }
+  if (transfer.task === undefined && run.task === undefined && transfer.data !== undefined && run.data !== undefined) {
+    if (resolve(transfer.data) === resolve(run.data)) {
+      return { message: `transfer.data is ${transfer.data}, which is the data of the run itself` };
+    }
+  }
+  return undefined;
+}
+
+/** Whether two spellings mean one task; both kinds of MNLI train on the same rows. */
+function isSameTask(a: string, b: string): boolean {
+  const spelling = (name: string) =>
+    name
+      .toLowerCase()
+      .replaceAll(/[-_\s]/g, "")
+      .replace(/^mnlimm$/, "mnli");
+  return spelling(a) === spelling(b);
+}
+
+function contradictionOfRun(config: RunConfig): Problem | undefined {
   const { steps, epochs, seed, initSeed, orderSeed, batchSize, accumulation, methods = [] } = config;
   if (steps !== undefined && epochs !== undefined) {
     return { message: "steps and epochs are both given", hint: "each sets the length of the run; keep one" };
@@ -90,6 +145,12 @@ function findContradiction(config: RunConfig): Problem | undefined {
       };
     }
   }
+  return contradictionOfMethods(methods, config.protocol ?? "paper");
+}
+
+function contradictionOfMethods(entries: readonly MethodEntry[], protocol: "paper" | "released"): Problem | undefined {
+  // A method of the user's own may do something else with other options.
+  const methods = entries.filter((entry): entry is MethodConfig => !isOwnMethod(entry));
   const names = methods.map(({ name }) => name);
   const twice = names.find((name, i) => names.indexOf(name) !== i);
   if (twice) return { message: `methods names "${twice}" twice` };
@@ -99,7 +160,33 @@ function findContradiction(config: RunConfig): Problem | undefined {
       hint: "keep one of them",
     };
   }
+  const find = <N extends MethodConfig["name"]>(name: N) =>
+    methods.find((method): method is Extract<MethodConfig, { name: N }> => method.name === name);
+  const [llrd, reinit, freeze] = [find("llrd"), find("reinit"), find("freeze")];
+  const decay = find("pretrained-weight-decay") ?? find("weight-decay");
+  if (llrd && decay && !keepsHeadDecay(llrd, protocol) && methods.indexOf(llrd) < methods.indexOf(decay)) {
+    return {
+      message: `methods has llrd, which takes the head out of weight decay, before ${decay.name}, which puts it back`,
+      hint: `put llrd behind ${decay.name}, or give it "headDecay": true`,
+    };
+  }
+  const drawn = reinit && reinit.layers > 0 ? ["pooler", "attention", "ffn", "layerNorm"] : reinit ? ["pooler"] : [];
+  const stuck = freeze?.roles.find((role) => drawn.includes(role));
+  if (stuck !== undefined) {
+    return {
+      message: `methods has reinit, which draws ${stuck} parameters anew, and freeze, which keeps them from learning`,
+      hint: `keep one of them, or leave ${stuck} out of the roles that freeze names`,
+    };
+  }
   return undefined;
+}
+
+/** Whether weight decay acts on pooler and classifier where LLRD is on: the released code leaves them out. */
+export function keepsHeadDecay(
+  { headDecay }: { headDecay?: boolean | undefined },
+  protocol: "paper" | "released",
+): boolean {
+  return headDecay ?? protocol === "paper";
 }
 
 /** Unknown keys first: a misspelt key is often the reason for what else is wrong. */
@@ -152,20 +239,27 @@ function describe({ keyword, instancePath, params, data, parentSchema }: ErrorOb
 
 function unknownKey(parent: string, name: string, object: unknown): Problem {
   const place = parent === "" ? "" : ` in ${parent}${methodName(object)}`;
-  if (parent === "" && plannedKeys.includes(name)) {
-    return { message: `the key "${name}" is reserved for a later version and does nothing yet`, hint: "leave it out" };
-  }
   const message = `unknown key "${name}"${place}`;
   const method = methodSchemas.find((schema) => isRecord(object) && schema.properties.name.const === object["name"]);
-  if (method && parent.startsWith("methods")) {
+  if (method && /^(transfer\.)?methods\[/.test(parent)) {
     return {
       message,
       hint: `${method.properties.name.const} takes ${Object.keys(method.properties).slice(1).join(", ")}`,
     };
   }
+  if (parent === "transfer" && Object.hasOwn(configSchema.properties, name)) {
+    const hint =
+      name === "transfer"
+        ? "an intermediate task cannot have one of its own"
+        : `${name} is that of the run; transfer takes ${transferKeys.join(", ")}`;
+    return { message, hint };
+  }
   const path = parent === "" ? name : `${parent}.${name}`;
-  const other = Object.keys(otherNames).find((key) => key.toLowerCase() === path.toLowerCase().replaceAll(/[-_]/g, ""));
-  const near = other === undefined ? nearKey(path, name) : otherNames[other];
+  const inner = path.replace(/^transfer\./, "");
+  const other = Object.keys(otherNames).find(
+    (key) => key.toLowerCase() === inner.toLowerCase().replaceAll(/[-_]/g, ""),
+  );
+  const near = other === undefined ? nearKey(path, name) : `${path.slice(0, -inner.length)}${otherNames[other]}`;
   return { message, hint: near ? didYouMean(near) : "steadytune config schema lists every key" };
 }
 
@@ -190,7 +284,7 @@ function unknownMethod(key: string, name: unknown): Problem {
   const near = typeof name === "string" ? nearest(name, known) : undefined;
   return {
     message: `${key}: unknown method ${show(name)}`,
-    hint: near ? didYouMean(near) : `known methods: ${known.join(", ")}`,
+    hint: near ? didYouMean(near) : `known methods: ${known.join(", ")}; one of your own is a file: "./mine.js"`,
   };
 }
 

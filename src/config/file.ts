@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { ConfigError } from "../errors.js";
 import { checkConfig } from "./check.js";
 import { mergeConfigs } from "./merge.js";
-import type { RunConfig } from "./schema.js";
+import { isOwnMethod, type MethodEntry, type OwnMethodConfig, type RunConfig } from "./schema.js";
 import { nearest } from "./suggest.js";
 
 const recipeFolder = fileURLToPath(new URL("../../configs/recipes/", import.meta.url));
@@ -31,7 +31,7 @@ export function readConfigFile(nameOrPath: string): RunConfig {
   return readFrom(nameOrPath, process.cwd(), []);
 }
 
-/** The config on top of what it extends; names of files are relative to `folder`. */
+/** The config on top of what it extends; names of recipes and methods are relative to `folder`. */
 export function expandExtends(config: RunConfig, folder: string = process.cwd()): RunConfig {
   return expand(config, folder, []);
 }
@@ -52,8 +52,23 @@ function expand(config: RunConfig, folder: string, chain: readonly string[]): Ru
   return [bases]
     .flat()
     .map((base) => readFrom(base, folder, chain))
-    .concat(own)
+    .concat(ownKeys(own, folder, chain))
     .reduce(mergeConfigs);
+}
+
+/** What the config itself says: its methods by absolute paths, its intermediate task on top of what that extends. */
+function ownKeys(own: RunConfig, folder: string, chain: readonly string[]): RunConfig {
+  const { methods, transfer, ...rest } = own;
+  return {
+    ...rest,
+    ...(methods && { methods: methods.map((entry) => methodInFolder(entry, folder)) }),
+    ...(transfer && { transfer: expand(transfer, folder, chain) }),
+  };
+}
+
+function methodInFolder(entry: MethodEntry, folder: string): MethodEntry {
+  if (!isOwnMethod(entry)) return entry;
+  return { ...entry, name: resolve(folder, entry.name) as OwnMethodConfig["name"] };
 }
 
 function locate(nameOrPath: string, folder: string): string {

@@ -38,6 +38,12 @@ const llrdSchema = {
   properties: {
     name: { const: "llrd" },
     decay: { type: "number", exclusiveMinimum: 0, maximum: 1, description: "Factor from one block to the next below." },
+    headDecay: {
+      type: "boolean",
+      description:
+        "Whether weight decay acts on pooler and classifier too; true unless given, but false under the released " +
+        "protocol, as in the paper's code.",
+    },
   },
   required: ["name", "decay"],
   additionalProperties: false,
@@ -79,6 +85,17 @@ export const methodSchemas = [
   freezeSchema,
 ] as const;
 
+/** A file that holds a method is told from the name of one that ships by a slash at its front, or by its ending. */
+const methodFile = "^\\.{0,2}/|\\.[cm]?[jt]s$";
+
+const methodSchema = {
+  type: "object",
+  required: ["name"],
+  if: { type: "object", properties: { name: { type: "string", pattern: methodFile } } },
+  then: { type: "object" },
+  else: { type: "object", discriminator: { propertyName: "name" }, required: ["name"], oneOf: methodSchemas },
+} as const;
+
 const optimizerSchema = {
   type: "object",
   description: "AdamW, and the learning rate's course.",
@@ -116,7 +133,7 @@ const optimizerSchema = {
   additionalProperties: false,
 } as const;
 
-export const configSchema = {
+const runSchema = {
   $schema: "http://json-schema.org/draft-07/schema#",
   title: "steadytune run",
   type: "object",
@@ -234,7 +251,7 @@ export const configSchema = {
     optimizer: { ...optimizerSchema, group: "training" },
     methods: {
       type: "array",
-      items: { type: "object", discriminator: { propertyName: "name" }, required: ["name"], oneOf: methodSchemas },
+      items: methodSchema,
       default: [],
       group: "training",
       description: "Changes to plain fine-tuning, applied in this order.",
@@ -300,6 +317,14 @@ export const configSchema = {
       group: "run",
       description: "Seconds between saved states, besides those at evaluations and on a signal.",
     },
+    diagnosticsEvery: {
+      type: "integer",
+      minimum: 1,
+      group: "run",
+      description:
+        "Log every so many steps how far each block has moved, the ratio of the uncorrected to the corrected update, " +
+        "the mean loss and the share of clipped steps; off when not given.",
+    },
     device: { enum: ["auto", "cpu", "cuda"], default: "auto", group: "run", description: "Where to compute." },
     dtype: {
       enum: ["float32", "bfloat16"],
@@ -325,37 +350,104 @@ export const configSchema = {
   additionalProperties: false,
 } as const;
 
-/** A run as users write it: everything may be left out that has a default. */
-export type RunConfig = FromSchema<typeof configSchema, { keepDefaultedPropertiesOptional: true }>;
+/** Keys of the run as a whole: where it runs, what it starts from, and what stays of it. */
+const {
+  $schema: _schema,
+  description: _description,
+  model: _model,
+  revision: _revision,
+  output: _output,
+  resume: _resume,
+  keep: _keep,
+  stateEvery: _stateEvery,
+  device: _device,
+  threads: _threads,
+  ...transferProperties
+} = runSchema.properties;
+
+const transferSchema = {
+  type: "object",
+  group: "training",
+  description:
+    "An intermediate task: a run of its own that is trained first, once for all runs that share it; this run starts " +
+    "from its best checkpoint. What it leaves open: batches, optimizer, maxLength, dropout, dtype, engine, protocol and " +
+    "evaluations are those of this run, data where both are GLUE tasks, all else (3 epochs, seed 0) the default.",
+  properties: transferProperties,
+  additionalProperties: false,
+} as const;
+
+export const configSchema = {
+  ...runSchema,
+  properties: { ...runSchema.properties, transfer: transferSchema },
+} as const;
 
 export type MethodConfig = FromSchema<(typeof methodSchemas)[number]>;
 export type MethodName = MethodConfig["name"];
+
+/** A method of the user's own: a file, and whatever options it takes. */
+export interface OwnMethodConfig {
+  /** Path of the module: relative to the config file that names it, absolute once resolved. */
+  name: `./${string}` | `../${string}` | `/${string}` | `${string}.${"" | "c" | "m"}${"j" | "t"}s`;
+  /** Of the file, filled in when the config is resolved: an edited method makes another run. */
+  sha256?: string;
+  [option: string]: unknown;
+}
+
+export type MethodEntry = MethodConfig | OwnMethodConfig;
+
+export function isOwnMethod(entry: MethodEntry): entry is OwnMethodConfig {
+  return new RegExp(methodFile).test(entry.name);
+}
+
 export type OptimizerConfig = FromSchema<typeof optimizerSchema>;
 
-type ConfigWithDefaults = FromSchema<typeof configSchema>;
+type PlainRunConfig = FromSchema<typeof runSchema, { keepDefaultedPropertiesOptional: true }>;
+
+/** A run as users write it: everything may be left out that has a default. */
+export interface RunConfig extends Omit<PlainRunConfig, "methods"> {
+  methods?: MethodEntry[];
+  transfer?: TransferConfig;
+}
+
+/** Keys that an intermediate task shares with the run that it is for, and cannot set. */
+type KeyOfTheRunAlone = Exclude<keyof PlainRunConfig, keyof typeof transferProperties> | "transfer";
+
+/** The intermediate task of a run as users write it. */
+export type TransferConfig = Omit<RunConfig, KeyOfTheRunAlone>;
+
+type PlainWithDefaults = Omit<FromSchema<typeof runSchema>, "$schema" | "description" | "extends" | "methods">;
 
 /**
  * A run with every default filled in, as `config.json` of a run folder holds it; itself a valid RunConfig that
  * resolves to itself. Of `steps` and `epochs` exactly one is there. Keys that stay optional have a meaning when absent.
  */
-export interface ResolvedConfig extends Omit<ConfigWithDefaults, "$schema" | "description" | "extends"> {
+export interface ResolvedConfig extends PlainWithDefaults {
   model: string;
   data: string;
   output: string;
   seed: number;
   initSeed: number;
   orderSeed: number;
+  methods: MethodEntry[];
+  transfer?: ResolvedTransfer;
 }
 
+/** An intermediate task with everything filled in, from its own keys, those of its run, and the defaults. */
+export type ResolvedTransfer = Omit<ResolvedConfig, KeyOfTheRunAlone>;
+
 /** A config whose model and data are still open: what a recipe resolves to. */
-export type PartialConfig = Omit<ResolvedConfig, "model" | "data" | "output"> &
-  Partial<Pick<ResolvedConfig, "model" | "data" | "output">>;
+export type PartialConfig = Omit<ResolvedConfig, "model" | "data" | "output" | "transfer"> &
+  Partial<Pick<ResolvedConfig, "model" | "data" | "output">> & {
+    transfer?: Omit<ResolvedTransfer, "data"> & Partial<Pick<ResolvedTransfer, "data">>;
+  };
+
+/** The keys that an intermediate task can set. */
+export const transferKeys: readonly string[] = Object.keys(transferProperties);
 
 /**
  * Names that are settled but do nothing in this version: refused with a message of their own, so that nobody believes
  * a setting is at work when it is not.
  */
-export const plannedKeys: readonly string[] = ["transfer"];
 export const plannedMethods: readonly string[] = ["mixout"];
 
 export type ConfigGroup = "file" | "model" | "data" | "training" | "seeds" | "evaluation" | "run";

@@ -17,27 +17,34 @@ type Container = Record<string, unknown> | unknown[];
 export function applySet(config: RunConfig, assignment: string): RunConfig {
   const equals = assignment.indexOf("=");
   const path = assignment.slice(0, equals).trim();
-  const keys = path.split(".");
-  if (equals < 1 || keys.some((key) => key === "")) {
+  if (equals < 1 || path.split(".").includes("")) {
     throw new ConfigError(`--set "${assignment}" is not of the form key=value`, {
       hint: "such as --set optimizer.learningRate=5e-5",
     });
   }
-  const copy = structuredClone(config);
+  return set(config, path, assignment.slice(equals + 1));
+}
+
+function set(config: RunConfig, path: string, text: string, prefix = ""): RunConfig {
+  const keys = path.split(".");
+  if (prefix === "" && keys[0] === "transfer" && keys.length > 1) {
+    return { ...config, transfer: set(config.transfer ?? {}, keys.slice(1).join("."), text, "transfer.") };
+  }
+  const copy: Container & RunConfig = structuredClone({ ...config });
   let place: Container = copy;
   for (const [depth, key] of keys.slice(0, -1).entries()) {
     const next = read(place, key);
     if (next !== undefined && !isContainer(next)) {
-      throw new ConfigError(`--set ${path}: ${keys.slice(0, depth + 1).join(".")} holds no keys`);
+      throw new ConfigError(`--set ${prefix}${path}: ${prefix}${keys.slice(0, depth + 1).join(".")} holds no keys`);
     }
-    if (next === undefined && Array.isArray(place)) throw noSuchItem(path, keys.slice(0, depth), place);
+    if (next === undefined && Array.isArray(place)) throw noSuchItem(prefix, keys, depth, place);
     const inner: Container = next ?? {};
     write(place, key, inner);
     place = inner;
   }
   const last = keys.at(-1)!;
-  const value = parseValue(assignment.slice(equals + 1), path);
-  if (Array.isArray(place) && !(Number(last) <= place.length)) throw noSuchItem(path, keys.slice(0, -1), place);
+  const value = parseValue(text, path);
+  if (Array.isArray(place) && !(Number(last) <= place.length)) throw noSuchItem(prefix, keys, keys.length - 1, place);
   if (value === null) remove(place, last);
   else write(place, last, value);
   const { [keys[0] as keyof RunConfig]: changed, ...untouched } = copy;
@@ -54,8 +61,11 @@ function parseValue(text: string, path: string): unknown {
   }
 }
 
-function noSuchItem(path: string, parent: string[], array: unknown[]): ConfigError {
-  return new ConfigError(`--set ${path}: ${parent.join(".")} has ${array.length} items, counted from 0`);
+function noSuchItem(prefix: string, keys: string[], depth: number, array: unknown[]): ConfigError {
+  const parent = keys.slice(0, depth).join(".");
+  return new ConfigError(
+    `--set ${prefix}${keys.join(".")}: ${prefix}${parent} has ${array.length} items, counted from 0`,
+  );
 }
 
 function isContainer(value: unknown): value is Container {

@@ -1,3 +1,4 @@
+import { keepsHeadDecay } from "../config/check.js";
 import type { MethodConfig } from "../config/schema.js";
 import { freeze } from "./freeze.js";
 import { llrd } from "./llrd.js";
@@ -8,8 +9,8 @@ import { weightDecay } from "./weight-decay.js";
 
 export interface MethodSetting {
   /**
-   * "released" does as the paper's released code does: plain weight decay does nothing there, and the decay towards
-   * the start is scaled by the learning rate.
+   * "released" does as the paper's released code does: plain weight decay does nothing there, the decay towards the
+   * start is scaled by the learning rate, and LLRD takes the head out of it.
    */
   protocol: "paper" | "released";
   /** Standard deviation of fresh weights: the model's `initializer_range`. */
@@ -24,7 +25,7 @@ export function methodFromConfig(entry: MethodConfig, { protocol, std }: MethodS
     case "pretrained-weight-decay":
       return pretrainedWeightDecay(entry.lambda, { scaledByLr: protocol === "released" });
     case "llrd":
-      return llrd(entry.decay);
+      return llrd(entry.decay, { headDecay: keepsHeadDecay(entry, protocol) });
     case "freeze":
       return freeze(entry.roles);
     case "reinit":

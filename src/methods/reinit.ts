@@ -4,15 +4,21 @@ import { blockCount, type Method } from "./plan.js";
 
 /**
  * Re-init (paper, Sec. 5): the pooler and the top `layers` blocks start from fresh values, N(0, std) as in pre-training;
- * 0 layers is the pooler alone. Embeddings are never drawn anew.
+ * 0 layers is the pooler alone. In a model without a pooler (XLNet, ELECTRA, DistilBERT, BART) it is the blocks alone;
+ * the classifier with its hidden layer is drawn anew in any case. Embeddings are never drawn anew.
  *
- * @throws ConfigError when the model has fewer blocks.
+ * @throws ConfigError when the model has fewer blocks, or when there is nothing to draw.
  */
 export function reinit(layers: number, std: number): Method {
   return (parameters) => {
     const blocks = blockCount(parameters);
     if (layers > blocks) {
       throw new ConfigError(`methods: reinit has layers ${layers}, but the model has ${blocks} blocks`);
+    }
+    if (layers === 0 && !parameters.some(({ role }) => role === "pooler")) {
+      throw new ConfigError("methods: this model has no pooler, so reinit with layers 0 would draw nothing anew", {
+        hint: `layers 1 to ${blocks} draw that many of the top blocks`,
+      });
     }
     return Object.fromEntries(
       parameters

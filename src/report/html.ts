@@ -1,6 +1,6 @@
 import type { Figure } from "./chart.js";
 import { count, meanStd, metricName, points, pValue, seconds } from "./format.js";
-import { testScore, type ReportData } from "./report-data.js";
+import { testScore, type ReportCell, type ReportData } from "./report-data.js";
 import type { CellSummary } from "./summary.js";
 
 /** The whole report as one page that needs nothing else: styles and figures are inside, no script, no network. */
@@ -25,7 +25,8 @@ ${groups
   .map((key) => {
     const [stage, task] = JSON.parse(key) as [string, string];
     const rows = summaries.filter((row) => row.stage === stage && row.task === task);
-    return tableOf(rows, groups.length === 1 ? "Results" : `${stage}: ${task}`);
+    const cells = data.cells.filter((cell) => cell.stage === stage && cell.task === task);
+    return tableOf(rows, groups.length === 1 ? "Results" : `${stage}: ${task}`, transferNotes(cells));
   })
   .join("\n")}
 ${figures.map(figureOf).join("\n")}
@@ -37,7 +38,19 @@ ${trialsOf(data)}
 `;
 }
 
-function tableOf(rows: readonly CellSummary[], heading: string): string {
+/** Which cells start from an intermediate task, and from how good a checkpoint of it. */
+function transferNotes(cells: readonly ReportCell[]): string[] {
+  return cells.flatMap(({ recipe, runs }) => {
+    const origins = runs.flatMap(({ result }) => result.transfer ?? []);
+    const different = [...new Map(origins.map((origin) => [origin.id, origin])).values()];
+    return different.map(
+      ({ task, step, metric, score }) =>
+        `“${recipe}” starts from the intermediate task ${task}: its checkpoint of step ${step}, validation ${metricName(metric)} ${points(score)}.`,
+    );
+  });
+}
+
+function tableOf(rows: readonly CellSummary[], heading: string, moreNotes: readonly string[]): string {
   const [first] = rows;
   if (first === undefined) return "";
   const bestMean = Math.max(...rows.map(({ mean }) => mean ?? -Infinity));
@@ -65,6 +78,7 @@ function tableOf(rows: readonly CellSummary[], heading: string): string {
     ...(compared
       ? [`p: one-tailed Student's t-test that the mean is higher than that of “${first.recipe}”, as in the paper.`]
       : []),
+    ...moreNotes,
   ];
   return `<section>
 <h2>${text(heading)}</h2>

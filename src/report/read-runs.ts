@@ -54,6 +54,7 @@ async function readRun(folder: string): Promise<{ config: Flat; run: ReportRun }
   const curves = await readCurves(join(folder, "log.jsonl"), result.selectedBy);
   const flat = flatten(config);
   for (const key of notOfTheCell) delete flat[key];
+  if (config.transfer) flat["transfer"] = config.transfer.task ?? config.transfer.data;
   return { config: flat, run: { id: basename(folder), seed: seedLabel(result.seeds), result, curves } };
 }
 
@@ -72,8 +73,11 @@ function flatten(value: object, prefix = ""): Flat {
 function difference(config: Flat, all: readonly Flat[]): string {
   const keys = new Set(all.flatMap((one) => Object.keys(one)));
   const differing = [...keys].filter((key) => new Set(all.map((one) => JSON.stringify(one[key]))).size > 1);
-  const said = differing.filter((key) => config[key] !== undefined).map((key) => `${key} ${plain(config[key])}`);
-  return said.length === 0 ? "all runs" : said.join(", ");
+  // Where not all have the same intermediate task its name says enough.
+  const shown = differing.includes("transfer") ? differing.filter((key) => !key.startsWith("transfer.")) : differing;
+  const said = shown.filter((key) => config[key] !== undefined).map((key) => `${key} ${plain(config[key])}`);
+  if (shown.length === 0) return "all runs";
+  return said.length === 0 ? shown.map((key) => `no ${key}`).join(", ") : said.join(", ");
 }
 
 const plain = (value: unknown): string => (typeof value === "string" ? value : JSON.stringify(value));

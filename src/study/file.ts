@@ -122,6 +122,7 @@ function inFolder(config: RunConfig, folder: string): RunConfig {
     const path = config[key];
     if (path !== undefined && /^\.\.?\//.test(path)) moved[key] = resolve(folder, path);
   }
+  if (config.transfer) moved.transfer = inFolder(config.transfer, folder);
   return moved;
 }
 

@@ -9,6 +9,8 @@ export interface StudyPaths {
   trials: string;
   /** Trials under way or cut off; each moves to `trials` in one step when it is finished. */
   work: string;
+  /** Runs of intermediate tasks, one folder each, named by id. */
+  stages: string;
 }
 
 export function studyPaths(folder: string): StudyPaths {
@@ -17,5 +19,6 @@ export function studyPaths(folder: string): StudyPaths {
     manifest: join(folder, "manifest.jsonl"),
     trials: join(folder, "trials"),
     work: join(folder, "work"),
+    stages: join(folder, "stages"),
   };
 }

@@ -75,6 +75,7 @@ export function mergeTrials(planned: readonly Trial[], wanted: readonly Trial[],
 function changed(old: Trial, now: Trial): string {
   if (old.fingerprint.data !== now.fingerprint.data) return "content of the data files";
   if (old.fingerprint.weights !== now.fingerprint.weights) return "model";
+  if (old.fingerprint.transfer !== now.fingerprint.transfer) return "intermediate task";
   if (old.fingerprint.numerics !== now.fingerprint.numerics) return "version of the numerics";
   return "config";
 }

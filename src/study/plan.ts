@@ -1,11 +1,11 @@
-import { stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { resolveConfig } from "../config/resolve.js";
 import { mergeConfigs } from "../config/merge.js";
 import type { ResolvedConfig } from "../config/schema.js";
+import { Fingerprints, runId, type Fingerprint } from "../training/fingerprint.js";
+import { withAbsolutePaths } from "../training/transfer-run.js";
 import { numerics } from "../training/versions.js";
 import type { Study } from "./file.js";
-import { Fingerprints, trialId, type Fingerprint } from "./fingerprint.js";
 import { studyPaths } from "./folder.js";
 import { seedLabel } from "./seeds.js";
 import { shareMachine } from "./workers.js";
@@ -45,11 +45,11 @@ export async function planTrials(
       for (const { task, recipe, config: shared, seeds } of cells) {
         const own = seeds[i];
         if (own === undefined) continue;
-        const config = await anywhere(
+        const config = withAbsolutePaths(
           resolveConfig(mergeConfigs({ keep: "none", ...shared }, { ...own, output: folder })),
         );
         const fingerprint = await fingerprints.of(config);
-        const id = trialId(config, fingerprint, numerics);
+        const id = runId(config, fingerprint);
         trials.push({
           id,
           stage,
@@ -65,17 +65,4 @@ export async function planTrials(
   const share = shareMachine(trials.length, fingerprints.largestModelBytes, workers);
   for (const { config } of trials) if (config.threads === 0) config.threads = share.threads;
   return { trials, workers: share.workers };
-}
-
-/** The same config with absolute names of files: trials run in other processes, whatever their working directory. */
-async function anywhere(config: ResolvedConfig): Promise<ResolvedConfig> {
-  const { model, data, validation, test } = config;
-  const local = (await stat(model).catch(() => null))?.isDirectory() === true;
-  return {
-    ...config,
-    model: local ? resolve(model) : model,
-    data: resolve(data),
-    ...(validation !== undefined && { validation: resolve(validation) }),
-    ...(test !== undefined && { test: resolve(test) }),
-  };
 }

@@ -4,9 +4,9 @@ import { join } from "node:path";
 import { asOutputError, makeFolder } from "../files/atomic.js";
 import { lockFile } from "../files/lock.js";
 import type { RunEvent } from "../training/events.js";
-import { train } from "../training/finetune.js";
 import type { Prepared } from "../training/prepare.js";
 import type { RunResult } from "../training/result.js";
+import { train } from "../training/train.js";
 import { studyPaths } from "./folder.js";
 import type { Trial } from "./plan.js";
 

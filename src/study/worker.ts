@@ -1,5 +1,8 @@
+import { join } from "node:path";
 import type { RunEvent } from "../training/events.js";
-import { prepare, preparedKey, type Prepared } from "../training/prepare.js";
+import { prepare } from "../training/prepare-run.js";
+import { preparedKey, type Prepared } from "../training/prepare.js";
+import { studyPaths } from "./folder.js";
 import { toPlain, type Answer, type Order } from "./message.js";
 import { isFinished, readTrialResult, runTrial } from "./trial.js";
 
@@ -42,7 +45,8 @@ async function run({ trial, folder }: Extract<Order, { type: "run" }>): Promise<
     if (prepared?.key !== preparedKey(trial.config)) {
       await prepared?.dispose();
       prepared = null;
-      prepared = await prepare(trial.config, { signal, onEvent });
+      const transferFolder = (id: string) => join(studyPaths(folder).stages, id);
+      prepared = await prepare(trial.config, { signal, onEvent, transferFolder });
     }
     answer({ type: "done", result: await runTrial(prepared, trial, folder, { signal, onEvent }) });
   } catch (error) {
@@ -63,10 +67,11 @@ function answer(message: Answer): void {
 function throttled(send: (event: RunEvent) => void): (event: RunEvent) => void {
   let sentAt = -Infinity;
   return (event) => {
-    if (event.type === "end" || event.type === "state") return;
-    if (event.type === "step") {
+    const shown = event.type === "transfer" ? event.event : event;
+    if (shown.type === "end" || shown.type === "state" || shown.type === "diagnostics") return;
+    if (shown.type === "step") {
       const now = performance.now();
-      if (now - sentAt < stepEventMs && event.step < event.steps) return;
+      if (now - sentAt < stepEventMs && shown.step < shown.steps) return;
       sentAt = now;
     }
     send(event);

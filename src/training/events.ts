@@ -1,6 +1,6 @@
-import type { RunResult, Scores } from "./result.js";
+import type { RunResult, Scores, TransferOrigin } from "./result.js";
 
-/** What happens in a run, in order. Only start, step, evaluation and end go into `log.jsonl`. */
+/** What happens in a run, in order. Start, steps, diagnostics, evaluations and divergence go into `log.jsonl`. */
 export type RunEvent =
   | {
       type: "prepare";
@@ -17,8 +17,14 @@ export type RunEvent =
       rows: { train: number; validation: number; test: number };
       /** Parameters that the checkpoint did not hold and that were drawn anew. */
       initialised: string[];
+      /** The intermediate task that the weights come from; null where they are the model's own. */
+      transfer: TransferOrigin | null;
     }
+  /** What happens in the run of the intermediate task, while that is trained. */
+  | { type: "transfer"; event: RunEvent }
   | { type: "note"; message: string }
+  /** Another process is training the intermediate task; the run goes on when that has ended. */
+  | { type: "waiting"; message: string }
   | { type: "warning"; message: string }
   | { type: "resume"; step: number; steps: number }
   | {
@@ -35,6 +41,23 @@ export type RunEvent =
       /** Tokens trained on since the run began. */
       tokens: number;
       /** Since the run began, without the time between a kill and its resume. */
+      elapsedMs: number;
+    }
+  | {
+      type: "diagnostics";
+      /** Every `diagnosticsEvery` steps, and the last. */
+      step: number;
+      steps: number;
+      /** L2 distance to where fine-tuning began, by block: "embeddings", "blocks.0", ..., "pooler", "classifier". */
+      distances: Record<string, number>;
+      /** Of this step, before clipping. */
+      gradNorm: number;
+      /** How many times larger this step's update is without bias correction than with it (paper, Figure 1). */
+      biasRatio: number;
+      /** Mean over the steps since the last such event. */
+      loss: number;
+      /** The share of those steps whose gradient was clipped, 0 to 1. */
+      clippedShare: number;
       elapsedMs: number;
     }
   | { type: "evaluation"; step: number; steps: number; validation: Scores; best: boolean; elapsedMs: number }

@@ -53,6 +53,7 @@ export async function finish(
     majority: { validation: majority(prepared, "validation"), test: majority(prepared, "test") },
     rows: { train: data.train.length, validation: data.validation.length, test: data.test.length },
     seeds: { seed: config.seed, initSeed: config.initSeed, orderSeed: config.orderSeed },
+    transfer: prepared.transfer,
     degenerate: best === null || degenerate(prepared, best),
     diverged: divergedAt !== null,
     divergedAt,

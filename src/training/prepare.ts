@@ -5,6 +5,7 @@ import type { EncodedSplit } from "../data/encoded.js";
 import { loadTask, splitSeed } from "../data/load-task.js";
 import type { Example, TaskData } from "../data/task.js";
 import { ConfigError, TokenizerError } from "../errors.js";
+import type { Method } from "../methods/plan.js";
 import { readModelConfig, type ModelConfig } from "../models/config.js";
 import { resolveModel } from "../models/resolve.js";
 import { loadWeights } from "../models/weights.js";
@@ -12,7 +13,7 @@ import { createSession, type Session } from "../native/session.js";
 import type { EncoderShape, NativeTensor } from "../native/types.js";
 import { loadTokenizer, type Tokenizer } from "../tokenizer/tokenizer.js";
 import type { RunEvent } from "./events.js";
-import type { Versions } from "./result.js";
+import type { TransferOrigin, Versions } from "./result.js";
 import { versionsOf } from "./versions.js";
 
 /**
@@ -34,6 +35,8 @@ export interface Prepared extends AsyncDisposable {
   readonly dataHash: string;
   /** Parameters that the checkpoint lacks (a head): each trial draws them from its own `initSeed`. */
   readonly initialised: readonly string[];
+  /** The intermediate task that the weights come from; null where they are the checkpoint's. */
+  readonly transfer: TransferOrigin | null;
   dispose(): Promise<void>;
 }
 
@@ -43,21 +46,34 @@ export interface EncodedSplits {
   readonly test: EncodedSplit;
 }
 
+/** The best checkpoint of an intermediate task. */
+export interface TransferCheckpoint {
+  folder: string;
+  origin: TransferOrigin;
+}
+
 export interface PrepareOptions {
   signal?: AbortSignal | undefined;
   onEvent?: ((event: RunEvent) => void) | undefined;
+  /** Methods of the caller's own that the run will be trained with: checked before an intermediate task is trained. */
+  methods?: readonly Method[] | undefined;
+  /** The folder of the run of an intermediate task, by its id; `transfer-<id>` beside the run's own when not given. */
+  transferFolder?: ((id: string) => string) | undefined;
 }
 
 /** Snapshot slot of the weights before any training. */
 export const baseSlot = "base";
 
 /**
- * Finds the model (fetching it when it is a hub id), reads and tokenizes the data, makes the session and loads the
- * weights.
+/** What is read before there are any weights in memory. */
+export type Inputs = Pick<Prepared, "model" | "tokenizer" | "data" | "encoded">;
+
+/**
+ * Finds the model (fetching it when it is a hub id), reads and tokenizes the data.
  *
- * @throws ConfigError, DataError, CheckpointError, TokenizerError, HubError or NativeError, as the cause is.
+ * @throws ConfigError, DataError, CheckpointError, TokenizerError or HubError, as the cause is.
  */
-export async function prepare(config: ResolvedConfig, options: PrepareOptions = {}): Promise<Prepared> {
+export async function readInputs(config: ResolvedConfig, options: PrepareOptions = {}): Promise<Inputs> {
   const { signal, onEvent = () => {} } = options;
   const { folder, source, notes } = await resolveModel(config.model, {
     revision: config.revision,
@@ -72,24 +88,39 @@ export async function prepare(config: ResolvedConfig, options: PrepareOptions = 
 
   const model = { source, folder, config: forTask(checkpoint, data.task, config.dropout) };
   refuseMismatch(config, model.config.shape, tokenizer, folder);
-  const encoded = await encodeSplits(tokenizer, data, config.maxLength, { signal, onEvent });
+  return {
+    model,
+    tokenizer,
+    data,
+    encoded: await encodeSplits(tokenizer, data, config.maxLength, { signal, onEvent }),
+  };
+}
 
-  const { dtype, engine: form, threads } = config;
-  const sessionOptions = { device: deviceOf(config), dtype, engine: form, threads };
-  const session = createSession(model.config.shape, sessionOptions);
+/**
+ * Makes the session and loads the weights: the model's, or those that an intermediate task has left.
+ *
+ * @throws CheckpointError or NativeError, as the cause is.
+ */
+export async function prepareSession(
+  config: ResolvedConfig,
+  inputs: Inputs,
+  transfer: TransferCheckpoint | null,
+  { onEvent = () => {} }: PrepareOptions = {},
+): Promise<Prepared> {
+  const { dtype, engine, threads } = config;
+  const sessionOptions = { device: deviceOf(config), dtype, engine, threads };
+  const session = createSession(inputs.model.config.shape, sessionOptions);
   try {
-    const initialised = await fillWeights(session, model, config, onEvent);
+    const initialised = await fillWeights(session, inputs.model, { ...config, transfer }, onEvent);
     await session.snapshot(baseSlot);
     return {
+      ...inputs,
       key: preparedKey(config),
       session,
       versions: versionsOf({ ...sessionOptions, threads: session.threads }),
-      model,
-      tokenizer,
-      data,
-      encoded,
-      dataHash: hashSplits(encoded),
+      dataHash: hashSplits(inputs.encoded),
       initialised,
+      transfer: transfer && transfer.origin,
       dispose: () => session.dispose(),
       [Symbol.asyncDispose]: () => session.dispose(),
     };
@@ -101,10 +132,10 @@ export async function prepare(config: ResolvedConfig, options: PrepareOptions = 
 
 /** The `key` of the `Prepared` that this config needs, without making it. */
 export function preparedKey(config: ResolvedConfig): string {
-  const { model, revision, init, dropout, dtype, device, engine: form, threads } = config;
+  const { model, revision, init, dropout, dtype, device, engine: form, threads, transfer } = config;
   const { task, data, validation, test, text, pair, label, trainRows, maxLength } = config;
   const { evaluateOn, skipBadRows, protocol } = config;
-  const engine = { model, revision, init, dropout, dtype, device, form, threads };
+  const engine = { model, revision, init, dropout, dtype, device, form, threads, transfer };
   const rows = {
     task,
     data,
@@ -189,14 +220,24 @@ async function encodeSplits(
 async function fillWeights(
   session: Session,
   model: Prepared["model"],
-  config: ResolvedConfig,
+  { init, transfer }: { init: ResolvedConfig["init"]; transfer: TransferCheckpoint | null },
   onEvent: (event: RunEvent) => void,
 ): Promise<string[]> {
-  if (config.init === "random") return session.parameters.map(({ name }) => name);
+  if (init === "random") return session.parameters.map(({ name }) => name);
   onEvent({ type: "prepare", phase: "weights", done: null, total: null });
   const load = (tensors: Record<string, NativeTensor>): Promise<void> => session.load(tensors);
-  const { initialised, notes } = await loadWeights(model.folder, model.config, session.parameters, load);
+  const folder = transfer?.folder ?? model.folder;
+  const { initialised, notes } = await loadWeights(folder, model.config, session.parameters, load);
   for (const message of notes) onEvent({ type: "note", message });
+  if (
+    transfer !== null &&
+    !session.parameters.some(({ role, name }) => role === "classifier" && initialised.includes(name))
+  ) {
+    onEvent({
+      type: "note",
+      message: "The classifier of the intermediate task is kept: both tasks have as many labels.",
+    });
+  }
   return initialised;
 }
 

@@ -25,6 +25,18 @@ export interface Versions {
   dtype: "float32" | "bfloat16";
 }
 
+/** The run of an intermediate task that a run's first weights come from. */
+export interface TransferOrigin {
+  /** Hash of all that decides the outcome of that run; part of its folder's name. */
+  id: string;
+  task: string;
+  /** The step of its best checkpoint, which is the one that is used. */
+  step: number;
+  /** The metric that chose that checkpoint, and its score on the validation rows. */
+  metric: string;
+  score: number;
+}
+
 /** `result.json` of a run folder. */
 export interface RunResult {
   task: string;
@@ -40,6 +52,8 @@ export interface RunResult {
   majority: { validation: number; test: number };
   rows: { train: number; validation: number; test: number };
   seeds: { seed: number; initSeed: number; orderSeed: number };
+  /** Where the weights came from; null for those of the model itself. */
+  transfer: TransferOrigin | null;
   /** The best checkpoint is no better on the validation rows than always predicting the majority class. */
   degenerate: boolean;
   diverged: boolean;

@@ -1,13 +1,13 @@
 import { createHash } from "node:crypto";
 import type { ResolvedConfig } from "../config/schema.js";
-import { methodFromConfig } from "../methods/from-config.js";
-import { initialize } from "../methods/initialize.js";
-import { composePlan, type Method } from "../methods/plan.js";
+import type { Method } from "../methods/plan.js";
 import type { ParameterPlan } from "../native/types.js";
+import { biasRatio } from "./bias-ratio.js";
 import { RunClock } from "./clock.js";
 import type { RunEvent } from "./events.js";
 import { configHash } from "./identity.js";
 import { RunLog } from "./log.js";
+import { planOf } from "./plan.js";
 import { baseSlot, type Prepared } from "./prepare.js";
 import type { Scores } from "./result.js";
 import type { RunFolder } from "./run-folder.js";
@@ -21,7 +21,7 @@ import {
 } from "./state.js";
 
 /** What goes into the log is what an unbroken and a resumed run have in common, times apart. */
-const logged: ReadonlySet<RunEvent["type"]> = new Set(["start", "step", "evaluation", "diverged"]);
+const logged: ReadonlySet<RunEvent["type"]> = new Set(["start", "step", "diagnostics", "evaluation", "diverged"]);
 
 interface Parts {
   position: Position;
@@ -30,6 +30,7 @@ interface Parts {
   log: RunLog;
   keeper: StateKeeper;
   prepared: Prepared;
+  config: ResolvedConfig;
   steps: number;
   onEvent: (event: RunEvent) => void;
 }
@@ -62,10 +63,32 @@ export class Run implements AsyncDisposable {
     tokens: number,
     record: { epoch: number; loss: number; gradNorm: number; learningRate: number },
   ): void {
-    const { position, steps } = this.#parts;
+    const { position, steps, config } = this.#parts;
+    const { maxGradNorm } = config.optimizer;
     position.step = step;
     position.tokens += tokens;
+    position.window.steps += 1;
+    position.window.loss += record.loss;
+    if (maxGradNorm > 0 && record.gradNorm > maxGradNorm) position.window.clipped += 1;
     this.record({ type: "step", step, steps, ...record, tokens: position.tokens, elapsedMs: this.clock.elapsedMs });
+  }
+
+  /** `distances` are those after the step that was recorded last. */
+  diagnosed(distances: Record<string, number>, { gradNorm }: { gradNorm: number }): void {
+    const { position, steps, config } = this.#parts;
+    const { step, window } = position;
+    position.window = { steps: 0, loss: 0, clipped: 0 };
+    this.record({
+      type: "diagnostics",
+      step,
+      steps,
+      distances,
+      gradNorm,
+      biasRatio: biasRatio(step, config.optimizer.betas),
+      loss: window.loss / window.steps,
+      clippedShare: window.clipped / window.steps,
+      elapsedMs: this.clock.elapsedMs,
+    });
   }
 
   evaluated(step: number, validation: Scores, best: boolean): void {
@@ -91,7 +114,7 @@ export class Run implements AsyncDisposable {
   save(): void {
     const { position, identity, clock, log, keeper, prepared } = this.#parts;
     const state: SavedState = {
-      position: { ...position },
+      position: { ...position, window: { ...position.window } },
       identity,
       versions: prepared.versions,
       logBytes: log.flush(),
@@ -136,16 +159,26 @@ export async function startOrResume(
 ): Promise<Run> {
   const { steps, onEvent = () => {}, methods = [] } = options;
   const { session, data, versions } = prepared;
-  const plan = planOf(prepared, config, methods);
-  const identity = { config: configHash(config), data: prepared.dataHash, plan: hash(plan) };
+  const plan = await planOf(prepared, config, methods);
+  const identity = {
+    config: configHash({ ...config, transfer: prepared.transfer?.id }),
+    data: prepared.dataHash,
+    plan: hash(plan),
+  };
 
   await session.restore(baseSlot);
-  await session.setPlan(plan, { initSeed: config.initSeed, keepStart: false });
+  await session.setPlan(plan, { initSeed: config.initSeed, keepStart: config.diagnosticsEvery !== undefined });
   const saved = config.resume ? await restoreState(place.files.state, session, identity) : null;
   if (!saved) await place.begin();
 
   const run = new Run({
-    position: saved?.position ?? { step: 0, evaluatedAt: 0, tokens: 0, best: null },
+    position: saved?.position ?? {
+      step: 0,
+      evaluatedAt: 0,
+      tokens: 0,
+      best: null,
+      window: { steps: 0, loss: 0, clipped: 0 },
+    },
     identity,
     clock: new RunClock(saved?.seconds),
     log: new RunLog(place.files.log, saved?.logBytes ?? 0),
@@ -154,13 +187,15 @@ export async function startOrResume(
       onSaved: (step) => onEvent({ type: "state", step }),
     }),
     prepared,
+    config,
     steps,
     onEvent,
   });
 
   const rows = { train: data.train.length, validation: data.validation.length, test: data.test.length };
   const { name: task, metric } = data.task;
-  const start: RunEvent = { type: "start", task, metric, steps, rows, initialised: [...prepared.initialised] };
+  const { initialised, transfer } = prepared;
+  const start: RunEvent = { type: "start", task, metric, steps, rows, initialised: [...initialised], transfer };
   if (saved) {
     onEvent(start);
     onEvent({ type: "resume", step: saved.position.step, steps });
@@ -173,16 +208,6 @@ export async function startOrResume(
     run.record(start);
   }
   return run;
-}
-
-/** Fresh values for what the checkpoint lacks, then the config's methods, then the caller's. */
-function planOf(prepared: Prepared, config: ResolvedConfig, methods: readonly Method[]): ParameterPlan[] {
-  const std = prepared.model.config.initializerRange;
-  return composePlan(prepared.session.parameters, [
-    initialize(prepared.initialised, std),
-    ...config.methods.map((entry) => methodFromConfig(entry, { protocol: config.protocol, std })),
-    ...methods,
-  ]);
 }
 
 function hash(plan: ParameterPlan[]): string {

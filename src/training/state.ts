@@ -14,6 +14,8 @@ export interface Position {
   evaluatedAt: number;
   tokens: number;
   best: Best | null;
+  /** Sums over the steps since the last diagnostics. */
+  window: { steps: number; loss: number; clipped: number };
 }
 
 /** What a state must have in common with the run that goes on from it. */

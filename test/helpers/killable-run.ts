@@ -2,8 +2,8 @@ import { createHash } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { ResolvedConfig } from "#src/config/schema.js";
-import { train } from "#src/training/finetune.js";
-import { prepare } from "#src/training/prepare.js";
+import { prepare } from "#src/training/prepare-run.js";
+import { train } from "#src/training/train.js";
 
 /**
  * A program: trains the config given as its first argument, writes a line per step to stdout, and leaves hashes of the

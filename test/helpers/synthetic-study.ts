@@ -1,6 +1,6 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { completeConfig } from "#src/config/resolve.js";
+import { resolveConfig } from "#src/config/resolve.js";
 import { writeManifest } from "#src/study/manifest.js";
 import type { Trial } from "#src/study/plan.js";
 import { trialFolder } from "#src/study/trial.js";
@@ -38,7 +38,7 @@ export async function writeSyntheticStudy(folder: string, cells: SyntheticCell[]
 }
 
 export function syntheticTrial(recipe: string, task: string, seed: number): Trial {
-  const config = completeConfig({ model: "m", data: `${task}.csv`, output: "o", seed });
+  const config = resolveConfig({ model: "m", data: `${task}.csv`, output: "o", seed });
   return {
     id: `${recipe}-${task}-${seed}`.replaceAll(/[^a-z0-9-]/gi, "_"),
     stage: "only",
@@ -46,7 +46,7 @@ export function syntheticTrial(recipe: string, task: string, seed: number): Tria
     recipe,
     seed: `seed ${seed}`,
     fingerprint: { data: "d", weights: "w", numerics: 1 },
-    config: { ...config, model: "m", data: `${task}.csv`, output: "o" },
+    config,
   };
 }
 
@@ -67,6 +67,7 @@ export function syntheticResult(score: number | null, { seed = 0, steps = 40 } =
     majority: { validation: 0.5, test: 0.5 },
     rows: { train: 400, validation: 250, test: 250 },
     seeds: { seed, initSeed: seed, orderSeed: seed },
+    transfer: null,
     degenerate: score === null || score <= 0.5,
     diverged: score === null,
     divergedAt: score === null ? 3 : null,

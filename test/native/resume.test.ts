@@ -51,6 +51,7 @@ for (const dtype of ["float32", "bfloat16"] as const) {
     const changes = {
       dtype,
       steps,
+      diagnosticsEvery: 7,
       optimizer: { learningRate: 3e-3 },
       methods: [{ name: "pretrained-weight-decay" as const, lambda: 0.01 }],
     };

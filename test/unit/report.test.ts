@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import test, { type ExecutionContext } from "ava";
@@ -74,6 +74,19 @@ test("every run is a dot of the box plot, degenerate ones hollow", async (t) => 
   const dots = svg.match(/<path d="M1 0A1 1 [^>]*stroke="#(D55E00|0072B2)"[^>]*>/g) ?? [];
   t.is(dots.length, 6);
   t.is(dots.filter((dot) => /fill="#fff(fff)?"/.test(dot)).length, 1);
+});
+
+test("a cell that starts from an intermediate task says which, and how good that was", async (t) => {
+  const folder = await study(t, [biased, debiased]);
+  const transfer = { id: "0123456789abcdef", task: "MNLI", step: 12, metric: "accuracy", score: 0.8125 };
+  for (const seed of [0, 1, 2]) {
+    const path = join(folder, `trials/debiased-toy-${seed}/result.json`);
+    writeFileSync(path, JSON.stringify({ ...syntheticResult(0.8, { seed }), transfer }));
+  }
+  const html = readFileSync((await writeReport([folder], folder)).path, "utf8");
+  const said = html.match(/“[^”]*” starts from the intermediate task MNLI: [^<]*/g);
+  t.deepEqual(said?.length, 1);
+  t.regex(said?.[0] ?? "", /^“debiased” .* step 12, validation accuracy \(%\) 81\.3/);
 });
 
 test("names with markup or commas come through the page and the tables unharmed", async (t) => {
@@ -165,6 +178,23 @@ test("single runs that differ only in their seeds make one cell, named by what s
       ["epochs 3", 2],
       ["epochs 10", 1],
     ],
+  );
+});
+
+test("single runs with and without an intermediate task are told apart by its name", async (t) => {
+  const root = temporaryFolder(t);
+  const base = { model: "m", data: "glue", task: "RTE", epochs: 3, seed: 0, initSeed: 0, orderSeed: 0 };
+  const folders = [{}, { transfer: { task: "MNLI", data: "glue", epochs: 3 } }].map((more, i) => {
+    const folder = join(root, `run${i}`);
+    mkdirSync(folder);
+    writeFileSync(join(folder, "config.json"), JSON.stringify({ ...base, output: folder, ...more }));
+    writeFileSync(join(folder, "result.json"), JSON.stringify(syntheticResult(0.7)));
+    return folder;
+  });
+  const { summaries } = await writeReport(folders, join(root, "report"));
+  t.deepEqual(
+    summaries.map(({ recipe }) => recipe),
+    ["no transfer", "transfer MNLI"],
   );
 });
 

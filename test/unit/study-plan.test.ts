@@ -95,6 +95,29 @@ for (const [what, change] of decisive) {
   });
 }
 
+test("a trial's id follows what its own method and its intermediate task are made of, and not where they lie", async (t) => {
+  const base: RunConfig = {
+    methods: [{ name: "./mine.mjs" }],
+    transfer: { data: "./other.csv", text: "body", label: "queue" },
+  };
+  const folder = place(t);
+  copyFileSync(ticketsFile, join(folder, "other.csv"));
+  writeFileSync(join(folder, "mine.mjs"), "export default () => () => ({});");
+  const idsIn = async (where: string) =>
+    ids((await planTrials(ticketStudy(where, { base }), join(where, "out"))).trials);
+  const before = await idsIn(folder);
+  const elsewhere = temporaryFolder(t);
+  cpSync(folder, elsewhere, { recursive: true });
+  t.deepEqual(await idsIn(elsewhere), before);
+
+  appendFileSync(join(folder, "mine.mjs"), "// edited");
+  const edited = await idsIn(folder);
+  t.true(edited.every((id) => !before.includes(id)));
+  const [, second = ""] = readFileSync(ticketsFile, "utf8").split("\n");
+  appendFileSync(join(folder, "other.csv"), `${second}\n`);
+  t.true((await idsIn(folder)).every((id) => !before.includes(id) && !edited.includes(id)));
+});
+
 test("threads are no part of a trial's id", async (t) => {
   const folder = place(t);
   const one = await planTrials(ticketStudy(folder, { base: { threads: 1 } }), folder);

@@ -2,22 +2,26 @@ import { createHash, type Hash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
-import type { ResolvedConfig } from "../config/schema.js";
+import { isOwnMethod, type ResolvedConfig } from "../config/schema.js";
 import { loadTask, splitSeed } from "../data/load-task.js";
 import { resolveModel } from "../models/resolve.js";
-import { configHash } from "../training/identity.js";
+import { configHash } from "./identity.js";
+import { transferRun } from "./transfer-run.js";
+import { numerics } from "./versions.js";
 
-/** What a trial is made of, beside its config. */
+/** What a run is made of, beside its config. */
 export interface Fingerprint {
   /** Hash of the bytes of all data files. */
   data: string;
   /** Hash of the bytes of the model's config, tokenizer and, unless they are not used, weights. */
   weights: string;
+  /** Id of the run of the intermediate task, where there is one. */
+  transfer?: string;
 }
 
 const hashLength = 16;
 
-/** Hashes data and weights, each file once for all trials that share it. */
+/** Hashes data and weights, each file once for all runs that share it. */
 export class Fingerprints {
   readonly #data = new Map<string, Promise<string>>();
   readonly #weights = new Map<string, Promise<string>>();
@@ -33,6 +37,7 @@ export class Fingerprints {
     const { task, data, validation, test, text, pair, label, trainRows, protocol, evaluateOn, skipBadRows } = config;
     const rows = [task, data, validation, test, text, pair, label, trainRows, protocol, evaluateOn, skipBadRows];
     const { model, revision, init } = config;
+    const transfer = transferRun(config);
     return {
       data: await once(this.#data, JSON.stringify(rows), async () => {
         const { files } = await loadTask({ ...config, seed: splitSeed });
@@ -48,18 +53,19 @@ export class Fingerprints {
         );
         return hashFiles(files);
       }),
+      ...(transfer && { transfer: runId(transfer, await this.of(transfer)) }),
     };
   }
 }
 
 /**
- * A trial's id: a hash of everything that decides its outcome. Where files lie is not part of it, what they hold is.
- *
- * @param numerics the version of the numerics, raised when the same seeds give other bits
+ * A run's id: a hash of everything that decides its outcome, also the version of the numerics. Where files lie is not
+ * part of it, what they hold is.
  */
-export function trialId(config: ResolvedConfig, { data, weights }: Fingerprint, numerics: number): string {
-  const { model: _, revision: __, data: ___, validation: ____, test: _____, ...rest } = config;
-  return configHash({ ...rest, fingerprint: { data, weights, numerics } }).slice(0, hashLength);
+export function runId(config: ResolvedConfig, fingerprint: Fingerprint): string {
+  const { model: _, revision: __, data: ___, validation: ____, test: _____, transfer: ______, ...rest } = config;
+  const methods = rest.methods.map((entry) => (isOwnMethod(entry) ? { ...entry, name: basename(entry.name) } : entry));
+  return configHash({ ...rest, methods, fingerprint: { ...fingerprint, numerics } }).slice(0, hashLength);
 }
 
 async function once(known: Map<string, Promise<string>>, key: string, make: () => Promise<string>): Promise<string> {
