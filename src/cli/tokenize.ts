@@ -17,7 +17,10 @@ export function define(command: Command): void {
       'Reads lines of {"text": ..., "pair": ...} on stdin and writes {"input_ids": ..., "token_type_ids": ...} for each ' +
         "on stdout, in order, cut longest first as for training. pair may be left out.",
     )
-    .requiredOption("--model <path>", "folder with tokenizer.json or vocab.txt, or a hub id")
+    .requiredOption(
+      "--model <path>",
+      "folder with tokenizer.json, vocab.txt, or vocab.json and merges.txt; or a hub id",
+    )
     .action(tokenize);
   addConfigOptions(command, ["maxLength"]);
   addExamples(command, [

@@ -52,15 +52,3 @@ export const punctuation = `
   1056f 10857 1091f 1093f 10a50-10a58 10a7f 10af0-10af6 10b39-10b3f 10b99-10b9c 11047-1104d 110bb-110bc
   110be-110c1 11140-11143 11174-11175 111c5-111c9 111cd 111db 111dd-111df 11238-1123d 112a9 114c6 115c1-115d7
   11641-11643 1173c-1173e 12470-12474 16a6e-16a6f 16af5 16b37-16b3b 16b44 1bc9f 1da87-1da8b`;
-
-/** A regular expression's character class, without its brackets, from ranges as above. */
-export function characterClass(ranges: string): string {
-  return ranges
-    .trim()
-    .split(/\s+/)
-    .map((range) => {
-      const [first, last] = range.split("-");
-      return last === undefined ? `\\u{${first}}` : `\\u{${first}}-\\u{${last}}`;
-    })
-    .join("");
-}

@@ -1,4 +1,5 @@
-import { characterClass, ideographs, marks, punctuation, removed } from "./bert-characters.js";
+import { ideographs, marks, punctuation, removed } from "./bert-characters.js";
+import { characterClass } from "./character-class.js";
 
 /** What happens to a text before it is cut into words; the fields of `BertNormalizer` in a tokenizer.json. */
 export interface BertTextSettings {
@@ -23,9 +24,12 @@ export function normalizeBertText(text: string, settings: BertTextSettings): str
   if (settings.cleanText) result = result.replace(removedCharacters, "").replace(whiteSpace, " ");
   if (settings.separateIdeographs) result = result.replace(ideograph, " $& ");
   if (settings.stripAccents ?? settings.lowercase) result = result.normalize("NFD").replace(mark, "");
-  // The reference lower-cases each character alone; toLowerCase() knows one rule that looks around, the final sigma.
-  if (settings.lowercase) result = result.replaceAll("Σ", "σ").toLowerCase();
-  return result;
+  return settings.lowercase ? lowercase(result) : result;
+}
+
+/** The reference lower-cases each character alone; toLowerCase() knows one rule that looks around, the final sigma. */
+export function lowercase(text: string): string {
+  return text.replaceAll("Σ", "σ").toLowerCase();
 }
 
 /** Words: runs without white space or punctuation, and every punctuation character by itself. */

@@ -17,6 +17,13 @@ export function bertTemplate(cls: number, sep: number): Template {
   return { single, pair: [...single, { text: "b", segment: 1 }, { tokenId: sep, segment: 1 }] };
 }
 
+/** <s> a </s> and <s> a </s></s> b </s>, all of it segment 0. */
+export function robertaTemplate(cls: number, sep: number): Template {
+  const end: TemplatePiece = { tokenId: sep, segment: 0 };
+  const single: TemplatePiece[] = [{ tokenId: cls, segment: 0 }, { text: "a", segment: 0 }, end];
+  return { single, pair: [...single, end, { text: "b", segment: 0 }, end] };
+}
+
 export function specialTokenCount(pieces: TemplatePiece[]): number {
   return pieces.filter((piece) => "tokenId" in piece).length;
 }

@@ -1,18 +1,20 @@
+import type { TextTokenizer } from "./pipeline.js";
+
 /** Long enough that cutting costs nothing, short enough that a text of a megabyte is not read for 128 tokens. */
 const pieceLength = 4096;
 
 /**
- * The tokens of one text, made no further than asked for. A `divisible` text is cut at blanks, where no word and no
- * rule of the clean-up reaches across, so that the tokens are those of the whole text.
+ * The tokens of one text, made no further than asked for. A `divisible` text is cut before blanks that follow a visible
+ * character, where no word and no rule of the clean-up reaches across, so that the tokens are those of the whole text.
  */
 export class TokenStream {
   readonly #text: string;
-  readonly #tokenize: (text: string) => number[];
+  readonly #tokenize: TextTokenizer;
   readonly #tokenIds: number[] = [];
   readonly #divisible: boolean;
   #position = 0;
 
-  constructor(text: string, tokenize: (text: string) => number[], divisible: boolean) {
+  constructor(text: string, tokenize: TextTokenizer, divisible: boolean) {
     this.#text = text;
     this.#tokenize = tokenize;
     this.#divisible = divisible;
@@ -21,12 +23,18 @@ export class TokenStream {
   /** Makes at least `count` tokens, or all there are; returns how many are made. */
   advance(count: number): number {
     while (this.#tokenIds.length < count && this.#position < this.#text.length) {
-      const blank = this.#divisible ? this.#text.indexOf(" ", this.#position + pieceLength) : -1;
-      const end = blank < 0 ? this.#text.length : blank;
+      const end = this.#pieceEnd();
       for (const tokenId of this.#tokenize(this.#text.slice(this.#position, end))) this.#tokenIds.push(tokenId);
       this.#position = end;
     }
     return this.#tokenIds.length;
+  }
+
+  #pieceEnd(): number {
+    if (!this.#divisible) return this.#text.length;
+    let blank = this.#text.indexOf(" ", this.#position + pieceLength);
+    while (blank >= 0 && !/[!-~]/.test(this.#text[blank - 1]!)) blank = this.#text.indexOf(" ", blank + 1);
+    return blank < 0 ? this.#text.length : blank;
   }
 
   take(count: number): number[] {

@@ -1,21 +1,30 @@
-import { Ajv } from "ajv";
+import { Ajv, type ErrorObject } from "ajv";
 import type { FromSchema } from "json-schema-to-ts";
 
 import { TokenizerError } from "../errors.js";
-import type { Pipeline } from "./pipeline.js";
-import { bertTemplate, type TemplatePiece } from "./template.js";
+import type { AddedToken } from "./added-tokens.js";
+import { createBytePair } from "./byte-pair.js";
+import { createNormalizer, normalizerSchema } from "./normalizer.js";
+import type { Pipeline, WordModel } from "./pipeline.js";
+import { createPreTokenizer, preTokenizerSchema } from "./pre-tokenizer.js";
+import { bertTemplate, robertaTemplate, type Template, type TemplatePiece } from "./template.js";
+import type { TokenizerConfig } from "./tokenizer-config.js";
+import { createUnigram } from "./unigram.js";
+import { createWordPiece } from "./word-piece.js";
+
+const id = { type: "integer", minimum: 0 } as const;
 
 const item = {
   type: "object",
   properties: {
     SpecialToken: {
       type: "object",
-      properties: { id: { type: "string" }, type_id: { type: "integer", minimum: 0 } },
+      properties: { id: { type: "string" }, type_id: id },
       required: ["id", "type_id"],
     },
     Sequence: {
       type: "object",
-      properties: { id: { enum: ["A", "B"] }, type_id: { type: "integer", minimum: 0 } },
+      properties: { id: { enum: ["A", "B"] }, type_id: id },
       required: ["id", "type_id"],
     },
   },
@@ -23,14 +32,85 @@ const item = {
   maxProperties: 1,
 } as const;
 
-const tokenAndId = {
-  type: "array",
-  items: [{ type: "string" }, { type: "integer", minimum: 0 }],
-  minItems: 2,
-  maxItems: 2,
-} as const;
+const tokenAndId = { type: "array", items: [{ type: "string" }, id], minItems: 2, maxItems: 2 } as const;
 
-/** The kind of tokenizer.json that BERT, DistilBERT and ELECTRA have. Old files leave out the model's type. */
+/** What frames a row; `ByteLevel` here only moves offsets, which nothing asks for. */
+const processors = [
+  {
+    type: "object",
+    properties: {
+      type: { const: "TemplateProcessing" },
+      single: { type: "array", items: item },
+      pair: { type: "array", items: item },
+      special_tokens: {
+        type: "object",
+        additionalProperties: {
+          type: "object",
+          properties: { ids: { type: "array", items: id } },
+          required: ["ids"],
+        },
+      },
+    },
+    required: ["type", "single", "pair"],
+  },
+  {
+    type: "object",
+    properties: { type: { enum: ["BertProcessing", "RobertaProcessing"] }, cls: tokenAndId, sep: tokenAndId },
+    required: ["type", "cls", "sep"],
+  },
+  { type: "object", properties: { type: { const: "ByteLevel" } }, required: ["type"] },
+] as const;
+
+const models = [
+  {
+    type: "object",
+    properties: {
+      type: { const: "WordPiece" },
+      vocab: { type: "object", additionalProperties: id },
+      unk_token: { type: "string" },
+      continuing_subword_prefix: { type: "string" },
+      max_input_chars_per_word: { type: "integer", minimum: 1 },
+    },
+    required: ["type", "vocab"],
+  },
+  {
+    type: "object",
+    properties: {
+      type: { const: "BPE" },
+      vocab: { type: "object", additionalProperties: id },
+      merges: {
+        type: "array",
+        items: {
+          anyOf: [{ type: "string" }, { type: "array", items: { type: "string" }, minItems: 2, maxItems: 2 }],
+        },
+      },
+      unk_token: { type: ["string", "null"] },
+      fuse_unk: { type: "boolean" },
+      ignore_merges: { type: "boolean" },
+      // What byte-level vocabularies never have. Dropout would make the ids random.
+      dropout: { enum: [null, 0] },
+      continuing_subword_prefix: { enum: [null, ""] },
+      end_of_word_suffix: { enum: [null, ""] },
+      byte_fallback: { const: false },
+    },
+    required: ["type", "vocab", "merges"],
+  },
+  {
+    type: "object",
+    properties: {
+      type: { const: "Unigram" },
+      unk_id: id,
+      vocab: {
+        type: "array",
+        items: { type: "array", items: [{ type: "string" }, { type: "number" }], minItems: 2, maxItems: 2 },
+        minItems: 1,
+      },
+      byte_fallback: { const: false },
+    },
+    required: ["type", "vocab", "unk_id"],
+  },
+] as const;
+
 const schema = {
   type: "object",
   properties: {
@@ -39,64 +119,52 @@ const schema = {
       items: {
         type: "object",
         properties: {
-          id: { type: "integer", minimum: 0 },
+          id,
           content: { type: "string", minLength: 1 },
-          single_word: { const: false },
+          single_word: { type: "boolean" },
+          lstrip: { type: "boolean" },
+          rstrip: { type: "boolean" },
           normalized: { type: "boolean" },
           special: { type: "boolean" },
         },
         required: ["id", "content"],
       },
     },
-    normalizer: {
-      type: "object",
-      properties: {
-        type: { const: "BertNormalizer" },
-        clean_text: { type: "boolean" },
-        handle_chinese_chars: { type: "boolean" },
-        strip_accents: { type: ["boolean", "null"] },
-        lowercase: { type: "boolean" },
-      },
-      required: ["type"],
-    },
-    pre_tokenizer: { type: "object", properties: { type: { const: "BertPreTokenizer" } }, required: ["type"] },
+    normalizer: normalizerSchema,
+    pre_tokenizer: preTokenizerSchema,
     post_processor: {
       type: "object",
-      properties: {
-        type: { enum: ["TemplateProcessing", "BertProcessing"] },
-        single: { type: "array", items: item },
-        pair: { type: "array", items: item },
-        special_tokens: {
-          type: "object",
-          additionalProperties: {
-            type: "object",
-            properties: { ids: { type: "array", items: { type: "integer", minimum: 0 } } },
-            required: ["ids"],
-          },
-        },
-        cls: tokenAndId,
-        sep: tokenAndId,
-      },
+      discriminator: { propertyName: "type" },
       required: ["type"],
+      oneOf: [
+        ...processors,
+        {
+          type: "object",
+          properties: {
+            type: { const: "Sequence" },
+            processors: {
+              type: "array",
+              items: { type: "object", discriminator: { propertyName: "type" }, required: ["type"], oneOf: processors },
+            },
+          },
+          required: ["type", "processors"],
+        },
+      ],
     },
-    model: {
-      type: "object",
-      properties: {
-        type: { const: "WordPiece" },
-        vocab: { type: "object", additionalProperties: { type: "integer", minimum: 0 } },
-        unk_token: { type: "string" },
-        continuing_subword_prefix: { type: "string" },
-        max_input_chars_per_word: { type: "integer", minimum: 1 },
-      },
-      required: ["vocab"],
-    },
+    model: { type: "object", discriminator: { propertyName: "type" }, required: ["type"], oneOf: models },
   },
-  required: ["normalizer", "pre_tokenizer", "post_processor", "model"],
+  required: ["pre_tokenizer", "post_processor", "model"],
 } as const;
 
 type TokenizerJson = FromSchema<typeof schema>;
+type ProcessorJson = FromSchema<(typeof processors)[number]>;
+type ModelJson = FromSchema<(typeof models)[number]>;
 
-const validate = new Ajv({ strict: false }).compile<TokenizerJson>(schema);
+const validate = new Ajv({ strict: false, discriminator: true }).compile<TokenizerJson>(schema);
+
+const supported =
+  "Supported are WordPiece tokenizers (BERT, DistilBERT, ELECTRA), byte-level BPE (RoBERTa, BART) and Unigram (XLNet, " +
+  "XLM-RoBERTa) with a template of special tokens.";
 
 /**
  * A tokenizer.json as `tokenizers` writes it. The truncation and padding in it are not read: they are what somebody
@@ -104,64 +172,119 @@ const validate = new Ajv({ strict: false }).compile<TokenizerJson>(schema);
  *
  * @param raw the parsed file
  * @param path named in errors
+ * @param config prevails where it says something
  */
-export function parseTokenizerJson(raw: unknown, path: string): Pipeline {
-  const kind = modelKind(raw);
-  if (kind !== null && kind !== "WordPiece") {
-    throw new TokenizerError(`${path} holds a ${kind} tokenizer, which is not supported`, {
-      hint: "Supported are WordPiece tokenizers, which BERT, DistilBERT and ELECTRA have.",
-    });
-  }
-  if (!validate(raw)) {
-    const error = validate.errors?.[0];
-    const place = error?.instancePath.slice(1).replaceAll("/", ".") || "the file";
-    throw new TokenizerError(`${path}: ${place} ${error?.message ?? "is not valid"}`, {
-      hint: "Supported are WordPiece tokenizers with BertNormalizer, BertPreTokenizer and a template of special tokens.",
-    });
-  }
-  const { normalizer, model } = raw;
-  const unknownToken = model.unk_token ?? "[UNK]";
-  if (!Object.hasOwn(model.vocab, unknownToken)) {
-    throw new TokenizerError(`${path}: the unknown token ${unknownToken} is not in model.vocab`);
-  }
+export function parseTokenizerJson(raw: unknown, path: string, config: TokenizerConfig): Pipeline {
+  const json = withModelType(raw);
+  if (!validate(json)) throw invalid(validate.errors?.[0], path);
+  const { normalizer = null, pre_tokenizer: preTokenizer } = json;
+  const addedTokens = (json.added_tokens ?? []).map<AddedToken>((token) => ({
+    id: token.id,
+    content: token.content,
+    normalized: token.normalized ?? !(token.special ?? false),
+    singleWord: token.single_word ?? false,
+    stripLeft: token.lstrip ?? false,
+    stripRight: token.rstrip ?? false,
+  }));
+  const { model, ids } = parseModel(json.model, path);
   return {
-    text: {
-      cleanText: normalizer.clean_text ?? true,
-      separateIdeographs: normalizer.handle_chinese_chars ?? true,
-      stripAccents: normalizer.strip_accents ?? null,
-      lowercase: normalizer.lowercase ?? true,
-    },
-    addedTokens: (raw.added_tokens ?? []).map(({ id, content, special = false, normalized = !special }) => ({
-      id,
-      content,
-      special,
-      normalized,
-    })),
-    model: {
-      vocabulary: model.vocab,
-      unknownToken,
-      continuingPrefix: model.continuing_subword_prefix ?? "##",
-      maxWordLength: model.max_input_chars_per_word ?? 100,
-    },
-    template: parseTemplate(raw.post_processor, path),
+    normalize: createNormalizer(normalizer, config.text, path),
+    splitWords: createPreTokenizer(preTokenizer, config.addPrefixSpace),
+    model,
+    addedTokens,
+    template: parseTemplate(json.post_processor, path),
+    vocabularySize: [...ids, ...addedTokens.map((token) => token.id)].reduce((a, b) => Math.max(a, b), -1) + 1,
+    wordsAreApart:
+      (normalizer === null || normalizer.type === "BertNormalizer") &&
+      (preTokenizer.type === "BertPreTokenizer" || preTokenizer.type === "ByteLevel"),
   };
 }
 
-function modelKind(raw: unknown): string | null {
-  if (typeof raw !== "object" || raw === null || !("model" in raw)) return null;
-  const model = raw.model;
-  if (typeof model !== "object" || model === null || !("type" in model)) return null;
-  return typeof model.type === "string" ? model.type : null;
+/** Old files leave out the model's type, and `null` stands for no clean-up at all. */
+function withModelType(raw: unknown): unknown {
+  if (!isObject(raw)) return raw;
+  const { normalizer, ...rest } = raw;
+  const { model } = raw;
+  const json = normalizer === null ? rest : raw;
+  if (!isObject(model) || "type" in model) return json;
+  const type = Array.isArray(model["vocab"]) ? "Unigram" : "merges" in model ? "BPE" : "WordPiece";
+  return { ...json, model: { ...model, type } };
 }
 
-function parseTemplate(processor: TokenizerJson["post_processor"], path: string): Pipeline["template"] {
-  if (processor.type === "BertProcessing") {
-    if (!processor.cls || !processor.sep) throw new TokenizerError(`${path}: post_processor lacks cls or sep`);
-    return bertTemplate(processor.cls[1], processor.sep[1]);
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function invalid(error: ErrorObject | undefined, path: string): TokenizerError {
+  const place = error?.instancePath.slice(1).replaceAll("/", ".") || "the file";
+  if (error?.keyword === "discriminator" && typeof error.params["tagValue"] === "string") {
+    const kind = error.params["tagValue"];
+    const message = place === "model" ? `${path} holds a ${kind} tokenizer` : `${path}: ${place} is a ${kind}`;
+    return new TokenizerError(`${message}, which is not supported`, { hint: supported });
   }
-  const { single, pair, special_tokens: specialTokens = {} } = processor;
-  if (!single || !pair) throw new TokenizerError(`${path}: post_processor lacks single or pair`);
-  const pieces = (items: NonNullable<typeof single>): TemplatePiece[] =>
+  return new TokenizerError(`${path}: ${place} ${error?.message ?? "is not valid"}`, { hint: supported });
+}
+
+function parseModel(json: ModelJson, path: string): { model: WordModel; ids: number[] } {
+  switch (json.type) {
+    case "WordPiece": {
+      const wordPiece = {
+        vocabulary: json.vocab,
+        unknownToken: json.unk_token ?? "[UNK]",
+        continuingPrefix: json.continuing_subword_prefix ?? "##",
+        maxWordLength: json.max_input_chars_per_word ?? 100,
+      };
+      return { model: createWordPiece(wordPiece, path), ids: Object.values(json.vocab) };
+    }
+    case "BPE": {
+      const bytePair = {
+        vocabulary: json.vocab,
+        merges: json.merges.map((merge) => parseMerge(merge, path)),
+        unknownToken: json.unk_token ?? null,
+        fuseUnknown: json.fuse_unk ?? false,
+        ignoreMerges: json.ignore_merges ?? false,
+      };
+      return { model: createBytePair(bytePair, path), ids: Object.values(json.vocab) };
+    }
+    case "Unigram": {
+      const vocabulary = json.vocab;
+      if (json.unk_id >= vocabulary.length) {
+        throw new TokenizerError(`${path}: model.unk_id ${json.unk_id} is not in model.vocab`);
+      }
+      return { model: createUnigram({ vocabulary, unknownId: json.unk_id }), ids: [vocabulary.length - 1] };
+    }
+  }
+}
+
+/** A merge as old files ("a b") or new ones (["a", "b"]) write it. */
+export function parseMerge(merge: string | readonly unknown[], path: string): [string, string] {
+  const [left, right, ...others] = typeof merge === "string" ? merge.split(" ") : (merge as string[]);
+  if (left && right && others.length === 0) return [left, right];
+  throw new TokenizerError(`${path}: the merge ${JSON.stringify(merge)} is not two tokens`);
+}
+
+function parseTemplate(json: TokenizerJson["post_processor"], path: string): Template {
+  const steps = (json.type === "Sequence" ? json.processors : [json]) as ProcessorJson[];
+  const [frame, ...others] = steps.filter(({ type }) => type !== "ByteLevel");
+  if (frame !== undefined && others.length === 0) {
+    switch (frame.type) {
+      case "TemplateProcessing":
+        return fromTemplateProcessing(frame, path);
+      case "BertProcessing":
+        return bertTemplate(frame.cls[1], frame.sep[1]);
+      case "RobertaProcessing":
+        return robertaTemplate(frame.cls[1], frame.sep[1]);
+      case "ByteLevel":
+    }
+  }
+  throw new TokenizerError(`${path}: post_processor is not one template of special tokens`, { hint: supported });
+}
+
+function fromTemplateProcessing(
+  { single, pair, special_tokens: specialTokens = {} }: Extract<ProcessorJson, { type: "TemplateProcessing" }>,
+  path: string,
+): Template {
+  const pieces = (items: typeof single): TemplatePiece[] =>
     items.flatMap<TemplatePiece>(({ SpecialToken, Sequence }) => {
       if (Sequence) return [{ text: Sequence.id === "A" ? "a" : "b", segment: Sequence.type_id }];
       if (!SpecialToken) throw new TokenizerError(`${path}: post_processor has a piece of an unknown kind`);

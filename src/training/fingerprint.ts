@@ -5,6 +5,7 @@ import { basename, join } from "node:path";
 import { isOwnMethod, type ResolvedConfig } from "../config/schema.js";
 import { loadTask, splitSeed } from "../data/load-task.js";
 import { resolveModel } from "../models/resolve.js";
+import { tokenizerFileNames } from "../tokenizer/tokenizer-files.js";
 import { configHash } from "./identity.js";
 import { transferRun } from "./transfer-run.js";
 import { numerics } from "./versions.js";
@@ -20,6 +21,9 @@ export interface Fingerprint {
 }
 
 const hashLength = 16;
+
+/** The files, beside the weights, that decide what a model is. */
+const describing: ReadonlySet<string> = new Set(["config.json", ...tokenizerFileNames]);
 
 /** Hashes data and weights, each file once for all runs that share it. */
 export class Fingerprints {
@@ -76,9 +80,7 @@ async function once(known: Map<string, Promise<string>>, key: string, make: () =
 
 async function modelFiles(folder: string, init: ResolvedConfig["init"]): Promise<string[]> {
   const names = (await readdir(folder)).sort();
-  const described = names.filter((name) =>
-    /^(config|tokenizer|tokenizer_config|special_tokens_map)\.json$|^vocab\.txt$/.test(name),
-  );
+  const described = names.filter((name) => describing.has(name));
   const safetensors = names.filter((name) => name.endsWith(".safetensors"));
   const weights = safetensors.length > 0 ? safetensors : names.filter((name) => name.endsWith(".bin"));
   return [...described, ...(init === "random" ? [] : weights)].map((name) => join(folder, name));

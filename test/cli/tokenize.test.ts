@@ -1,9 +1,10 @@
 import { copyFileSync } from "node:fs";
 import { join } from "node:path";
 import test from "ava";
+import { loadTokenizer } from "#src/tokenizer/tokenizer.js";
 import { steadytune } from "../helpers/cli.js";
 import { temporaryFolder } from "../helpers/temporary-folder.js";
-import { vocabularyPath } from "../helpers/tokenizer-folder.js";
+import { tokenizerKind, tokenizerKinds, vocabularyPath } from "../helpers/tokenizer-folder.js";
 import type { ExecutionContext } from "ava";
 
 function bertFolder(t: ExecutionContext): string {
@@ -27,6 +28,16 @@ test("each line of input has its line of output, in order", async (t) => {
     { input_ids: [101, 7592, 102, 2088, 102], token_type_ids: [0, 0, 0, 1, 1] },
     { input_ids: [101, 7592, 2088, 102], token_type_ids: [0, 0, 0, 0] },
   ]);
+});
+
+test("every kind of tokenizer is read", async (t) => {
+  const input = '{"text": "The cat", "pair": "A parcel"}';
+  for (const kind of [...tokenizerKinds, "roberta-files"]) {
+    const { code, stdout, stderr } = await steadytune(["tokenize", "--model", tokenizerKind(kind)], { input });
+    t.is(code, 0, stderr);
+    const { tokenIds, segmentIds } = (await loadTokenizer(tokenizerKind(kind))).encode("The cat", "A parcel", 128);
+    t.deepEqual(lines(stdout), [{ input_ids: tokenIds, token_type_ids: segmentIds }]);
+  }
 });
 
 test("texts are cut to --max-length", async (t) => {

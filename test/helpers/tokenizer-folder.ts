@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -6,6 +6,13 @@ import type { ExecutionContext } from "ava";
 
 /** The vocabulary of bert-base-uncased (Google BERT, Apache-2.0). */
 export const vocabularyPath = "test/fixtures/vocab/bert-base-uncased-vocab.txt";
+
+/** Kinds of tokenizer.json with a small one of the project's own (scripts/make-tokenizer-fixtures.py). */
+export const tokenizerKinds = ["roberta", "bart", "xlnet", "xlm-roberta", "unigram-settings"] as const;
+
+export function tokenizerKind(kind: string): string {
+  return join("test/fixtures/tokenizer", kind);
+}
 
 /** A temporary folder with these files (objects are written as JSON), removed after the test. */
 export async function folderWith(
@@ -17,6 +24,19 @@ export async function folderWith(
   for (const [name, content] of Object.entries(files)) {
     const raw = typeof content === "string" || content instanceof Uint8Array;
     await writeFile(join(folder, name), raw ? content : JSON.stringify(content));
+  }
+  return folder;
+}
+
+/** A temporary folder with the files of one of the kinds above, and others. */
+export async function copiedTokenizer(
+  t: ExecutionContext,
+  kind: string,
+  others: Record<string, string | object> = {},
+): Promise<string> {
+  const folder = await folderWith(t, others);
+  for (const name of await readdir(tokenizerKind(kind))) {
+    if (name !== "reference.json") await copyFile(join(tokenizerKind(kind), name), join(folder, name));
   }
   return folder;
 }

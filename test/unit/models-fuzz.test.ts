@@ -5,17 +5,7 @@ import { openPickle } from "#src/models/pickle.js";
 import { openSafetensors } from "#src/models/safetensors.js";
 import type { RandomAccessFile, TensorFile } from "#src/models/tensor-file.js";
 import { modelFixture } from "../helpers/checkpoint.js";
-
-/** Marsaglia's xorshift32: a failure names its round, and the round always does the same. */
-function randomIntegers(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return (state >>> 0) % below;
-  };
-}
+import { randomIntegers } from "../helpers/random-integers.js";
 
 /** Flips bits, sets bytes, swaps in odd numbers, cuts and doubles pieces. */
 function damage(whole: Buffer, random: (below: number) => number): Buffer {

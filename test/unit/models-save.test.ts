@@ -1,14 +1,16 @@
 import { mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import test, { type ExecutionContext } from "ava";
 import { CheckpointError, OutputError } from "#src/errors.js";
 import { readModelConfig } from "#src/models/config.js";
 import { readSafetensors } from "#src/models/safetensors.js";
 import { saveModel, toBfloat16, type SaveOptions } from "#src/models/save.js";
 import { readWeights } from "#src/models/weights.js";
+import { loadTokenizer } from "#src/tokenizer/tokenizer.js";
 import { goldenCheckpoint } from "../helpers/checkpoint.js";
 import { encoderParameters } from "../helpers/encoder-parameters.js";
 import { temporaryFolder } from "../helpers/temporary-folder.js";
+import { copiedTokenizer, tokenizerKinds } from "../helpers/tokenizer-folder.js";
 
 /** Options that save a golden checkpoint as it is. */
 async function goldenOptions(name: string, change: Partial<SaveOptions> = {}): Promise<SaveOptions> {
@@ -115,6 +117,17 @@ test("the tokenizer's files and own metadata go along", async (t) => {
   t.is(await readFile(join(folder, "vocab.txt"), "utf8"), "[PAD]\n");
   const { metadata } = await readSafetensors(join(folder, "model.safetensors"));
   t.deepEqual(metadata, { format: "pt", step: "7" });
+});
+
+test("every kind of tokenizer goes along whole: what was loaded from the model is what its copy gives", async (t) => {
+  for (const kind of [...tokenizerKinds, "roberta-files"]) {
+    const source = await copiedTokenizer(t, kind, { "added_tokens.json": {}, "spiece.model": "\xff" });
+    const tokenizer = await loadTokenizer(source);
+    const folder = await savedFolder(t, await goldenOptions("bert-regression", { tokenizerFiles: tokenizer.files }));
+    for (const path of tokenizer.files) t.deepEqual(await readFile(join(folder, basename(path))), await readFile(path));
+    const text = "The cat's <mask> parcel é";
+    t.deepEqual((await loadTokenizer(folder)).encode(text, "x", 64), tokenizer.encode(text, "x", 64), kind);
+  }
 });
 
 test("a missing tokenizer file is an error before anything is written", async (t) => {
