@@ -19,11 +19,17 @@ at::Tensor dropout(const at::Tensor& x, const at::Tensor& rows, const at::Tensor
 }
 
 std::tuple<at::Tensor, at::Tensor> packed_attention(const at::Tensor& qkv, const at::Tensor& row_offsets,
-                                                    const at::Tensor& row_numbers, int64_t heads, bool causal,
-                                                    double p, int64_t seed, int64_t layer, int64_t site,
-                                                    int64_t step) {
+                                                    const at::Tensor& row_numbers, int64_t heads, bool causal, double p,
+                                                    int64_t seed, int64_t layer, int64_t site, int64_t step) {
   static const auto op = find<decltype(packed_attention)>("steadytune::packed_attention");
   return op.call(qkv, row_offsets, row_numbers, heads, causal, p, seed, layer, site, step);
+}
+
+at::Tensor mixout(const at::Tensor& values, const at::Tensor& target, const std::optional<at::Tensor>& mask,
+                  at::ArrayRef<double> p, bool column, bool exact_gradient, at::ScalarType dtype, int64_t seed,
+                  int64_t layer, int64_t site, int64_t step, int64_t micro_batch) {
+  static const auto op = find<decltype(mixout)>("steadytune::mixout");
+  return op.call(values, target, mask, p, column, exact_gradient, dtype, seed, layer, site, step, micro_batch);
 }
 
 void adamw_(const at::Tensor& values, const at::Tensor& gradients, const at::Tensor& moment1, const at::Tensor& moment2,

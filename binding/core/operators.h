@@ -12,9 +12,13 @@ at::Tensor dropout(const at::Tensor& x, const at::Tensor& rows, const at::Tensor
                    int64_t layer, int64_t site, int64_t step);
 
 std::tuple<at::Tensor, at::Tensor> packed_attention(const at::Tensor& qkv, const at::Tensor& row_offsets,
-                                                    const at::Tensor& row_numbers, int64_t heads, bool causal,
-                                                    double p, int64_t seed, int64_t layer, int64_t site,
-                                                    int64_t step);
+                                                    const at::Tensor& row_numbers, int64_t heads, bool causal, double p,
+                                                    int64_t seed, int64_t layer, int64_t site, int64_t step);
+
+/// The weight that a forward pass multiplies with, in `dtype`; schema.cpp says what the arguments are.
+at::Tensor mixout(const at::Tensor& values, const at::Tensor& target, const std::optional<at::Tensor>& mask,
+                  at::ArrayRef<double> p, bool column, bool exact_gradient, at::ScalarType dtype, int64_t seed,
+                  int64_t layer, int64_t site, int64_t step, int64_t micro_batch);
 
 void adamw_(const at::Tensor& values, const at::Tensor& gradients, const at::Tensor& moment1, const at::Tensor& moment2,
             const std::optional<at::Tensor>& start, const at::Tensor& bounds, const at::Tensor& settings,

@@ -123,7 +123,8 @@ TEST("gradients agree with finite differences of a scalar loop in float64") {
 
   std::vector<at::Tensor> masks;
   for (size_t row = 0; row < batch.lengths.size(); ++row) {
-    masks.push_back(reference::attention_mask(dropout, batch.site, batch.numbers()[row], batch.heads, batch.lengths[row]));
+    masks.push_back(
+        reference::attention_mask(dropout, batch.site, batch.numbers()[row], batch.heads, batch.lengths[row]));
   }
   const auto loss = [&](const at::Tensor& inputs) {
     const auto x = inputs.accessor<double, 2>();

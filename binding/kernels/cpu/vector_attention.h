@@ -264,9 +264,9 @@ void attention_forward_head(const AttentionForward<Scalar>& task, int64_t head, 
     float sums[max_attention_tile];
     for (int64_t query = 0; query < queries; ++query) {
       float* scores = scratch.scores + query * shape.padded_length;
-      std::tie(largest[query], sums[query]) =
-          masked ? exponentials<true>(scores, scratch.mask.of(query), tile.padded_keys)
-                 : exponentials<false>(scores, nullptr, tile.padded_keys);
+      std::tie(largest[query], sums[query]) = masked
+                                                  ? exponentials<true>(scores, scratch.mask.of(query), tile.padded_keys)
+                                                  : exponentials<false>(scores, nullptr, tile.padded_keys);
     }
     for (int64_t query = 0; query < queries; query += width) {
       const int64_t size = std::min(width, queries - query);
@@ -311,8 +311,8 @@ void attention_backward_head(const AttentionBackward<Scalar>& task, int64_t head
     pack_rows(qkv + begin * stride, stride, queries, shape.head_size, scale, scratch.query, padded);
     pack_rows(grad_output + begin * hidden, hidden, queries, shape.head_size, 1.0f, scratch.grad_output, padded);
     score(shape, tile, scratch.query, scratch.key_transposed, scratch.scores);
-    multiply<false>(queries, tile.padded_keys, shape.head_size, scratch.grad_output, padded, 1, scratch.value_transposed,
-                    padded_length, scratch.grad_scores, padded_length);
+    multiply<false>(queries, tile.padded_keys, shape.head_size, scratch.grad_output, padded, 1,
+                    scratch.value_transposed, padded_length, scratch.grad_scores, padded_length);
     if (masked) {
       scratch.mask.draw(dropout, row.row, head, tile);
     }

@@ -3,6 +3,7 @@
 #include "kernels/cpu/vector_arena.h"
 #include "kernels/cpu/vector_attention.h"
 #include "kernels/cpu/vector_dropout.h"
+#include "kernels/cpu/vector_mixout.h"
 
 namespace steadytune::kernels::cpu {
 namespace {
@@ -12,6 +13,8 @@ constexpr ScalarKernels<Scalar> scalar_kernels = {
     .dropout = dropout_tokens<Scalar>,
     .attention_forward = attention_forward<Scalar>,
     .attention_backward = attention_backward<Scalar>,
+    .mixout = mixout_elements<Scalar>,
+    .mixout_backward = mixout_backward_elements<Scalar>,
 };
 
 constexpr VectorKernels vector_table(const char* name) {
@@ -21,6 +24,7 @@ constexpr VectorKernels vector_table(const char* name) {
       .bfloat16 = scalar_kernels<c10::BFloat16>,
       .attention_forward_scratch = scratch_floats<ForwardScratch>,
       .attention_backward_scratch = scratch_floats<BackwardScratch>,
+      .mixout_factors = mixout_factors,
       .adamw = adamw_segment,
       .squared_sum = squared_sum,
       .squared_distance = squared_distance,
