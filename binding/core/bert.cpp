@@ -146,14 +146,42 @@ void Bert::train_parameters(const std::vector<bool>& frozen) {
   });
 }
 
+void Bert::mix_parameters(const std::vector<ParameterPlan>& plan) {
+  for_each_leaf([&](Leaf& leaf) {
+    leaf.mixing.reset();
+    std::vector<double> p(leaf.count, 0.0);
+    std::optional<Mixout> how;
+    for (size_t i = 0; i < leaf.count; ++i) {
+      const std::optional<Mixout>& entry = plan[leaf.index + i].mixout;
+      if (!entry || entry->p == 0) continue;
+      if (how && (how->column != entry->column || how->exact_gradient != entry->exact_gradient)) {
+        throw Error("ERR_CONFIG", "the plan of '" + arena_.parameters()[leaf.index + i].name +
+                                      "' mixes in another way than that of the parameters it is multiplied with");
+      }
+      how = entry;
+      p[i] = entry->p;
+    }
+    if (!how) return;
+    leaf.mixing = {arena_.joined_start(leaf.index, leaf.count), std::move(p), *how,
+                   random_place(arena_.parameters(), leaf.index)};
+  });
+}
+
 at::Tensor Bert::lookup(const Leaf& table, const at::Tensor& ids) const {
   if (!table.value.requires_grad()) return table.value.index_select(0, ids);
   return Lookup::apply(table.value, ids, table.value.grad());
 }
 
-at::Tensor Bert::apply(const Linear& linear, const at::Tensor& x) const {
+at::Tensor Bert::weight(const Leaf& leaf, at::ScalarType dtype, const DropoutKey& masks) const {
+  if (!leaf.mixing || !masks.mixing) return leaf.value.to(dtype);
+  const auto& [target, p, how, place] = *leaf.mixing;
+  return operators::mixout(leaf.value, target, std::nullopt, p, how.column, how.exact_gradient, dtype, masks.seed,
+                           place.layer, place.site, masks.step, masks.micro_batch);
+}
+
+at::Tensor Bert::apply(const Linear& linear, const at::Tensor& x, const DropoutKey& masks) const {
   const auto dtype = x.scalar_type();
-  return at::linear(x, linear.weight.value.to(dtype), linear.bias.value.to(dtype));
+  return at::linear(x, weight(linear.weight, dtype, masks), linear.bias.value.to(dtype));
 }
 
 at::Tensor Bert::apply(const Norm& norm, const at::Tensor& x) const {
@@ -180,18 +208,18 @@ at::Tensor Bert::run_block(int64_t layer, const at::Tensor& x, const PackedBatch
                               static_cast<int64_t>(site), dropout.step);
   };
 
-  const at::Tensor qkv = apply(block.qkv, x);
+  const at::Tensor qkv = apply(block.qkv, x, dropout);
   const at::Tensor context = std::get<0>(operators::packed_attention(
       qkv, batch.row_offsets, batch.row_numbers, shape_.heads, false, attention_dropout, dropout.seed, layer,
       static_cast<int64_t>(Site::attention_probabilities), dropout.step));
   const at::Tensor attended =
-      apply(block.attention_norm, x + drop(apply(block.attention_output, context), Site::attention_output));
+      apply(block.attention_norm, x + drop(apply(block.attention_output, context, dropout), Site::attention_output));
 
-  const at::Tensor widened = apply(block.intermediate, attended);
+  const at::Tensor widened = apply(block.intermediate, attended, dropout);
   const at::Tensor activated = shape_.activation == Activation::relu
                                    ? at::relu(widened)
                                    : at::gelu(widened, shape_.activation == Activation::gelu_tanh ? "tanh" : "none");
-  return apply(block.ffn_norm, attended + drop(apply(block.ffn_output, activated), Site::ffn_output));
+  return apply(block.ffn_norm, attended + drop(apply(block.ffn_output, activated, dropout), Site::ffn_output));
 }
 
 Bert::Output Bert::forward(const PackedBatch& batch, const DropoutKey& dropout, bool keep_hidden_states,
@@ -206,11 +234,11 @@ Bert::Output Bert::forward(const PackedBatch& batch, const DropoutKey& dropout, 
   }
   check_stop(stop);
   const at::Tensor first = x.index_select(0, batch.first_tokens).to(at::kFloat);
-  output.pooled = at::tanh(apply(pooler_, first));
+  output.pooled = at::tanh(apply(pooler_, first, dropout));
   const at::Tensor dropped = operators::dropout(output.pooled, batch.row_numbers, batch.row_zeros,
                                                 dropout.active ? shape_.classifier_dropout : 0, dropout.seed, 0,
                                                 static_cast<int64_t>(Site::classifier), dropout.step);
-  output.logits = apply(classifier_, dropped);
+  output.logits = apply(classifier_, dropped, dropout);
   return output;
 }
 

@@ -3,6 +3,9 @@
 #include <ATen/ATen.h>
 
 #include <atomic>
+#include <functional>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "core/arena.h"
@@ -11,12 +14,17 @@
 
 namespace steadytune {
 
-/// Which dropout masks a forward pass draws (DESIGN: key = (seed, stream, layer and site), counter begins with step).
+/// Which masks of dropout and mixout a forward pass draws: their keys begin with the seed, their counters with the
+/// step.
 struct DropoutKey {
   int64_t seed = 0;
   int64_t step = 0;
   /// False: no dropout anywhere.
   bool active = false;
+  /// False: weights are multiplied with as they are, whatever their plan.
+  bool mixing = false;
+  /// The part of the step that the pass is for: each has mixout masks of its own.
+  int64_t micro_batch = 0;
 };
 
 /// BERT with a pooler and one linear head, written with plain ATen operators between matrix products: the reference
@@ -38,16 +46,27 @@ class Bert {
   /// Ties the leaves to the arena's gradient buffer; a leaf whose parameters are all frozen gets none.
   void train_parameters(const std::vector<bool>& frozen);
 
+  /// Sets which weights are mixed with their start values, which the arena keeps for as long as it is so.
+  void mix_parameters(const std::vector<ParameterPlan>& plan);
+
   /// `stop` is looked at between blocks; when it is set the pass ends with ERR_ABORTED.
   Output forward(const PackedBatch& batch, const DropoutKey& dropout, bool keep_hidden_states,
                  const std::atomic<bool>& stop) const;
 
  private:
+  struct Mixing {
+    at::Tensor target;
+    /// One for each of the joined parameters; 0 for those that are not mixed.
+    std::vector<double> p;
+    Mixout how;
+    RandomPlace place;
+  };
   /// A leaf of the autograd graph: a view of the master values, with `.grad` a view of the arena's gradients.
   struct Leaf {
     size_t index;
     size_t count;
     at::Tensor value;
+    std::optional<Mixing> mixing = std::nullopt;
   };
   struct Linear {
     Leaf weight;
@@ -72,7 +91,8 @@ class Bert {
   void for_each_leaf(const std::function<void(Leaf&)>& visit);
 
   at::Tensor lookup(const Leaf& table, const at::Tensor& ids) const;
-  at::Tensor apply(const Linear& linear, const at::Tensor& x) const;
+  at::Tensor weight(const Leaf& leaf, at::ScalarType dtype, const DropoutKey& masks) const;
+  at::Tensor apply(const Linear& linear, const at::Tensor& x, const DropoutKey& masks) const;
   at::Tensor apply(const Norm& norm, const at::Tensor& x) const;
   at::Tensor embed(const PackedBatch& batch, const DropoutKey& dropout) const;
   at::Tensor run_block(int64_t layer, const at::Tensor& x, const PackedBatch& batch, const DropoutKey& dropout) const;

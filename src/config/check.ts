@@ -1,6 +1,6 @@
 import { Ajv, type ErrorObject } from "ajv";
 import { ConfigError } from "../errors.js";
-import { configSchema, methodSchemas, plannedKeys, plannedMethods, type RunConfig } from "./schema.js";
+import { configSchema, methodSchemas, plannedKeys, type RunConfig } from "./schema.js";
 import { nearest } from "./suggest.js";
 
 const ajv = new Ajv({ discriminator: true, useDefaults: false, allErrors: true, verbose: true });
@@ -99,6 +99,13 @@ function findContradiction(config: RunConfig): Problem | undefined {
       hint: "keep one of them",
     };
   }
+  const mixout = methods.find((method) => method.name === "mixout");
+  if (config.dropout && mixout && mixout.p > 0 && mixout.keepDropout !== true) {
+    return {
+      message: `dropout ${config.dropout} has no effect, because mixout takes its place`,
+      hint: "leave out dropout, or give mixout keepDropout: true",
+    };
+  }
   return undefined;
 }
 
@@ -181,12 +188,6 @@ function nearKey(path: string, name: string): string | undefined {
 function unknownMethod(key: string, name: unknown): Problem {
   const known = methodSchemas.map((schema) => schema.properties.name.const);
   if (name === undefined) return { message: `${key} lacks "name"`, hint: `known methods: ${known.join(", ")}` };
-  if (typeof name === "string" && plannedMethods.includes(name)) {
-    return {
-      message: `${key}: the method "${name}" comes in a later version`,
-      hint: `known methods: ${known.join(", ")}`,
-    };
-  }
   const near = typeof name === "string" ? nearest(name, known) : undefined;
   return {
     message: `${key}: unknown method ${show(name)}`,

@@ -1,6 +1,7 @@
 import type { MethodConfig } from "../config/schema.js";
 import { freeze } from "./freeze.js";
 import { llrd } from "./llrd.js";
+import { mixout } from "./mixout.js";
 import type { Method } from "./plan.js";
 import { pretrainedWeightDecay } from "./pretrained-weight-decay.js";
 import { reinit } from "./reinit.js";
@@ -8,8 +9,8 @@ import { weightDecay } from "./weight-decay.js";
 
 export interface MethodSetting {
   /**
-   * "released" does as the paper's released code does: plain weight decay does nothing there, and the decay towards
-   * the start is scaled by the learning rate.
+   * "released" does as the paper's released code does: plain weight decay does nothing there, the decay towards the
+   * start is scaled by the learning rate, and mixout masks whole columns with gradients that lack 1 / (1 - p).
    */
   protocol: "paper" | "released";
   /** Standard deviation of fresh weights: the model's `initializer_range`. */
@@ -27,6 +28,11 @@ export function methodFromConfig(entry: MethodConfig, { protocol, std }: MethodS
       return llrd(entry.decay);
     case "freeze":
       return freeze(entry.roles);
+    case "mixout": {
+      const released = protocol === "released";
+      const { p, mask = released ? "column" : "element", gradient = released ? "released" : "exact" } = entry;
+      return mixout({ p, mask, gradient });
+    }
     case "reinit":
       return reinit(entry.layers, std);
   }

@@ -40,6 +40,7 @@ const plain: ParameterPlan = {
   decayTowards: "zero",
   decayScaledByLr: true,
   reset: "none",
+  mixout: null,
 };
 
 /**

@@ -2,6 +2,7 @@ import { resolveConfig } from "../config/resolve.js";
 import type { ResolvedConfig, RunConfig } from "../config/schema.js";
 import { AbortedError, ConfigError, DivergedError } from "../errors.js";
 import { selectionMetric } from "../metrics/selection.js";
+import { keepsDropout } from "../methods/mixout.js";
 import type { Method } from "../methods/plan.js";
 import { StepBatches, tokensIn } from "./batches.js";
 import { isBetter } from "./best.js";
@@ -89,13 +90,14 @@ async function trainIn(
   const steps = totalSteps(config, batches.stepsPerEpoch);
   const selectedBy = selectionMetric(data.task, config);
   const { optimizer, orderSeed } = config;
+  const dropout = keepsDropout(config.methods);
 
   await using run = await startOrResume(place, prepared, config, { steps, onEvent, methods });
 
   const submit = (step: number) => {
     const parts = batches.parts(step);
     const rate = learningRate(step, { peak: optimizer.learningRate, steps, warmup: optimizer.warmup });
-    const result = session.train(parts, { ...optimizer, step, learningRate: rate, orderSeed, dropout: true });
+    const result = session.train(parts, { ...optimizer, step, learningRate: rate, orderSeed, dropout });
     result.catch(() => {}); // awaited by `settle`; until then a failure must not count as unhandled
     return { step, rate, tokens: tokensIn(parts), result };
   };

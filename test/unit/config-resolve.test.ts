@@ -179,9 +179,24 @@ test("methods are checked by name", (t) => {
   t.regex(refusal({ methods: pulls }).message, /both weight-decay and pretrained-weight-decay/);
 });
 
+test("mixout needs a share below 1, and takes the place of dropout unless told otherwise", (t) => {
+  const mixout = (changes: object) => ({ methods: [{ name: "mixout", p: 0.5, ...changes }] });
+  t.is(refusal(mixout({ p: 1 })).message, "methods[0].p must be below 1, but is 1");
+  t.is(refusal(mixout({ p: -0.1 })).message, "methods[0].p must be at least 0, but is -0.1");
+  t.is(refusal({ methods: [{ name: "mixout" }] }).message, 'methods[0] (mixout) lacks "p"');
+  t.regex(refusal(mixout({ mask: "row" })).message, /methods\[0\]\.mask must be one of element, column/);
+  t.regex(refusal({ ...mixout({}), dropout: 0.1 }).message, /dropout 0\.1 has no effect, because mixout/);
+  for (const allowed of [
+    { ...mixout({}), dropout: 0 },
+    { ...mixout({ keepDropout: true }), dropout: 0.1 },
+    { ...mixout({ p: 0 }), dropout: 0.1 },
+  ]) {
+    t.notThrows(() => completeConfig(allowed as RunConfig));
+  }
+});
+
 test("names that do nothing yet are refused as such", (t) => {
   t.regex(refusal({ transfer: { task: "MNLI" } }).message, /"transfer" is reserved for a later version/);
-  t.regex(refusal({ methods: [{ name: "mixout", p: 0.1 }] }).message, /"mixout" comes in a later version/);
 });
 
 test("columns are refused where the task has its own", (t) => {
