@@ -40,10 +40,11 @@ export type {
 export { change, composePlan, type Method, type PlanChanges } from "./methods/plan.js";
 export { freeze } from "./methods/freeze.js";
 export { llrd } from "./methods/llrd.js";
+export { mixout } from "./methods/mixout.js";
 export { pretrainedWeightDecay } from "./methods/pretrained-weight-decay.js";
 export { reinit } from "./methods/reinit.js";
 export { weightDecay } from "./methods/weight-decay.js";
-export type { ParameterInfo, ParameterPlan, ParameterRole, Reset } from "./native/types.js";
+export type { Mixout, ParameterInfo, ParameterPlan, ParameterRole, Reset } from "./native/types.js";
 
 export {
   AbortedError,

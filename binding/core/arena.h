@@ -33,6 +33,7 @@ class Arena {
   at::Tensor joined_value(size_t index, size_t count) const { return joined_view(values_, index, count); }
   at::Tensor joined_gradient(size_t index, size_t count) const { return joined_view(gradients_, index, count); }
   at::Tensor joined_compute(size_t index, size_t count) const { return joined_view(compute_, index, count); }
+  at::Tensor joined_start(size_t index, size_t count) const { return joined_view(start_, index, count); }
   /// The same view, of a buffer laid out like this arena (a snapshot).
   at::Tensor view(const at::Tensor& buffer, size_t index) const;
 

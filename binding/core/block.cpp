@@ -42,8 +42,8 @@ at::Tensor SelfAttention::operator()(const Pass& pass, const at::Tensor& x, bool
                          summary_only);
   }
   const at::Tensor context =
-      attend(pass, qkv_(x), heads_, causal, shape_.attention_dropout, number_, Site::attention_probabilities);
-  return norm_(x + drop_tokens(pass, output_(context), p, number_, Site::attention_output));
+      attend(pass, qkv_(pass, x), heads_, causal, shape_.attention_dropout, number_, Site::attention_probabilities);
+  return norm_(x + drop_tokens(pass, output_(pass, context), p, number_, Site::attention_output));
 }
 
 void CrossAttention::list(ParameterList& list, const BlockPlace& place, int64_t hidden) {
@@ -64,10 +64,11 @@ CrossAttention::CrossAttention(Leaves& leaves, const EncoderShape& shape, const 
       norm_(leaves, place.prefix + "crossAttention.norm", shape.layer_norm_eps) {}
 
 at::Tensor CrossAttention::operator()(const Pass& pass, const at::Tensor& x, const at::Tensor& encoded) const {
-  const at::Tensor qkv = at::cat({query_(x), key_value_(encoded)}, 1);
+  const at::Tensor qkv = at::cat({query_(pass, x), key_value_(pass, encoded)}, 1);
   const at::Tensor context =
       attend(pass, qkv, heads_, false, shape_.attention_dropout, number_, Site::cross_attention_probabilities);
-  return norm_(x + drop_tokens(pass, output_(context), shape_.hidden_dropout, number_, Site::cross_attention_output));
+  return norm_(x +
+               drop_tokens(pass, output_(pass, context), shape_.hidden_dropout, number_, Site::cross_attention_output));
 }
 
 void FeedForward::list(ParameterList& list, const BlockPlace& place, int64_t hidden, int64_t intermediate) {
@@ -88,9 +89,9 @@ at::Tensor FeedForward::operator()(const Pass& pass, const at::Tensor& x, bool s
     return fused::feed_forward({pass, number_, shape_.hidden_dropout, norm_},
                                {intermediate_, output_, shape_.activation, shape_.activation_dropout}, x, summary_only);
   }
-  const at::Tensor activated = activate(shape_.activation, intermediate_(x));
+  const at::Tensor activated = activate(shape_.activation, intermediate_(pass, x));
   const at::Tensor kept = drop_tokens(pass, activated, shape_.activation_dropout, number_, Site::ffn_activation);
-  return norm_(x + drop_tokens(pass, output_(kept), shape_.hidden_dropout, number_, Site::ffn_output));
+  return norm_(x + drop_tokens(pass, output_(pass, kept), shape_.hidden_dropout, number_, Site::ffn_output));
 }
 
 void Block::list(ParameterList& list, const BlockPlace& place, int64_t hidden, int64_t intermediate) {

@@ -35,7 +35,7 @@ at::Tensor Encoder::embed(const Pass& pass) const {
   sum = sum + position_(batch.position_ids);
   const at::Tensor dropped =
       drop_tokens(pass, embedding_norm_(sum), shape_.hidden_dropout, 0, Site::embeddings).to(compute_);
-  return projection_ ? (*projection_)(dropped) : dropped;
+  return projection_ ? (*projection_)(pass, dropped) : dropped;
 }
 
 Model::Output Encoder::forward(const Pass& pass, bool keep_hidden_states) const {

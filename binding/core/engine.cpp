@@ -46,13 +46,14 @@ void check_step(const StepOptions& options) {
   check_seed("orderSeed", options.order_seed);
 }
 
-/// The ordinal of a parameter among those of its block (or of those outside the blocks): the site of its init stream.
-int64_t ordinal_in_group(const std::vector<ParameterInfo>& parameters, size_t index) {
-  int64_t ordinal = 0;
-  for (size_t i = 0; i < index; ++i) {
-    if (parameters[i].block == parameters[index].block) ++ordinal;
+void check_mixout(const ParameterInfo& parameter, const Mixout& mixout) {
+  if (!(mixout.p >= 0 && mixout.p < 1)) {
+    throw Error("ERR_CONFIG", "the plan of '" + parameter.name + "' has a mixout p outside 0 <= p < 1");
   }
-  return ordinal;
+  if (parameter.shape.size() != 2 || parameter.role == Role::embedding) {
+    throw Error("ERR_CONFIG", "the plan mixes '" + parameter.name + "'",
+                "mixout is for the matrices of linear layers: no embedding, bias or LayerNorm");
+  }
 }
 
 }  // namespace
@@ -95,10 +96,8 @@ void Engine::reset(size_t index, const ParameterPlan& plan, int64_t init_seed) {
       value.zero_();
       return;
     case Reset::normal: {
-      const ParameterInfo& parameter = arena_.parameters()[index];
-      const int64_t layer = parameter.block ? *parameter.block + 1 : 0;
-      operators::normal_(value, plan.reset_std, init_seed, plan.reset_stream, layer,
-                         ordinal_in_group(arena_.parameters(), index));
+      const auto [layer, site] = random_place(arena_.parameters(), index);
+      operators::normal_(value, plan.reset_std, init_seed, plan.reset_stream, layer, site);
       return;
     }
   }
@@ -119,6 +118,7 @@ void Engine::set_plan(const std::vector<ParameterPlan>& plan, int64_t init_seed,
       throw Error("ERR_CONFIG", "the plan of '" + arena_.parameters()[i].name +
                                     "' has an lrScale, weightDecay or reset that is negative or not finite");
     }
+    if (entry.mixout) check_mixout(arena_.parameters()[i], *entry.mixout);
   }
   const at::NoGradGuard no_grad;
   for (size_t i = 0; i < count; ++i) reset(i, plan[i], init_seed);
@@ -126,12 +126,15 @@ void Engine::set_plan(const std::vector<ParameterPlan>& plan, int64_t init_seed,
   train_with(plan);
 
   bool needs_start = keep_start;
-  for (const ParameterPlan& entry : plan) needs_start |= entry.decay_towards_start && entry.weight_decay > 0;
+  for (const ParameterPlan& entry : plan) {
+    needs_start |= entry.mixout.has_value() || (entry.decay_towards_start && entry.weight_decay > 0);
+  }
   if (needs_start) {
     arena_.keep_start();
   } else {
     arena_.drop_start();
   }
+  model_->mix_parameters(plan);
   arena_.allocate_moments();
   arena_.moment1().zero_();
   arena_.moment2().zero_();
@@ -182,9 +185,13 @@ StepResult Engine::train(const std::vector<PackedBatch>& parts, const StepOption
   for (const PackedBatch& part : parts) rows += part.rows();
   arena_.refresh_compute();
   zero_gradients();
-  const DrawKey draws{options.order_seed, options.step, options.dropout};
+  DrawKey draws{
+      .seed = options.order_seed, .step = options.step, .part = 0, .dropout = options.dropout, .mixout = true};
   StepResult result{0, 0, true};
-  for (const PackedBatch& part : parts) accumulate(part, draws, rows, result.loss, stop);
+  for (const PackedBatch& part : parts) {
+    accumulate(part, draws, rows, result.loss, stop);
+    ++draws.part;
+  }
 
   const at::NoGradGuard no_grad;
   if (touched_words_.count() != segments_.words) segments_ = cut_segments(arena_, plan_, touched_words_);

@@ -37,10 +37,24 @@ struct Draws {
   }
 };
 
-/// grad += left^T right, [out, in].
-void add_product(const Leaf& weight, const at::Tensor& left, const at::Tensor& right) {
+/// The weight that a pass multiplies with, in the compute dtype.
+at::Tensor weight_of(const DrawKey& draws, const Leaf& leaf) {
+  if (!leaf.mixing || !draws.mixout) return leaf.copy;
+  const auto& [target, p, how, place] = *leaf.mixing;
+  return operators::mixout(leaf.master(), target, std::nullopt, p, how.column, how.exact_gradient,
+                           leaf.copy.scalar_type(), draws.seed, place.layer, place.site, draws.step, draws.part);
+}
+
+/// The gradient of `weight_of` += left^T right, [out, in].
+void add_product(const DrawKey& draws, const Leaf& weight, const at::Tensor& left, const at::Tensor& right) {
   if (!weight.trained()) return;
   at::Tensor grad = weight.gradient();
+  if (weight.mixing && draws.mixout) {
+    const auto& [target, p, how, place] = *weight.mixing;
+    grad.add_(operators::mixout_backward(at::mm(left.t(), right), std::nullopt, p, how.column, how.exact_gradient,
+                                         draws.seed, place.layer, place.site, draws.step, draws.part));
+    return;
+  }
   if (left.scalar_type() == at::kFloat) {
     grad.addmm_(left.t(), right);
   } else {
@@ -87,6 +101,7 @@ struct AttentionHalf : torch::CustomClassHolder {
   AttentionHalf(const Half& half, const Attention& attention, const at::Tensor& input, bool only_summary)
       : batch(half.pass.batch),
         part(attention),
+        key(half.pass.draws),
         summary_only(only_summary),
         draws(Draws::of(half.pass, attention.probability_dropout, half.number, Site::attention_probabilities)),
         end{attention.output,
@@ -98,8 +113,8 @@ struct AttentionHalf : torch::CustomClassHolder {
         x(input) {}
 
   at::Tensor forward() {
-    qkv_weight = part.qkv.weight.copy;
-    output_weight = part.output.weight.copy;
+    qkv_weight = weight_of(key, part.qkv.weight);
+    output_weight = weight_of(key, part.output.weight);
     qkv = at::addmm(part.qkv.bias.copy, x, qkv_weight.t());
     std::tie(context, logsumexp) =
         operators::packed_attention(qkv, batch.row_offsets, batch.row_numbers, part.heads, part.causal, draws.p,
@@ -110,12 +125,12 @@ struct AttentionHalf : torch::CustomClassHolder {
   /// The gradient of x, undefined where it is not wanted.
   at::Tensor backward(const at::Tensor& grad, bool x_wanted) {
     auto [grad_y, grad_residual] = end.backward(grad);
-    add_product(part.output.weight, grad_y, select(context));
+    add_product(key, part.output.weight, grad_y, select(context));
     const at::Tensor grad_context = spread(at::mm(grad_y, output_weight));
     const at::Tensor grad_qkv = operators::packed_attention_backward(
         grad_context, qkv, context, logsumexp, batch.row_offsets, batch.row_numbers, part.heads, part.causal, draws.p,
         draws.seed, draws.layer, draws.site, draws.step);
-    add_product(part.qkv.weight, grad_qkv, x);
+    add_product(key, part.qkv.weight, grad_qkv, x);
     if (part.qkv.bias.trained()) add(part.qkv.bias, grad_qkv.sum(0, false, at::kFloat));
     if (!x_wanted) return {};
     if (!summary_only) return grad_residual.addmm_(grad_qkv, qkv_weight);
@@ -136,6 +151,7 @@ struct AttentionHalf : torch::CustomClassHolder {
 
   PackedBatch batch;
   Attention part;
+  DrawKey key;
   bool summary_only;
   Draws draws;
   End end;
@@ -152,6 +168,7 @@ struct AttentionHalf : torch::CustomClassHolder {
 struct FeedForwardHalf : torch::CustomClassHolder {
   FeedForwardHalf(const Half& half, const FeedForward& network, const at::Tensor& input, bool summary_only)
       : part(network),
+        key(half.pass.draws),
         draws(Draws::of(half.pass, network.activation_dropout, half.number, Site::ffn_activation)),
         end{network.output,
             half.norm,
@@ -162,8 +179,8 @@ struct FeedForwardHalf : torch::CustomClassHolder {
         x(input) {}
 
   at::Tensor forward() {
-    intermediate_weight = part.intermediate.weight.copy;
-    output_weight = part.output.weight.copy;
+    intermediate_weight = weight_of(key, part.intermediate.weight);
+    output_weight = weight_of(key, part.output.weight);
     widened = at::mm(x, intermediate_weight.t());
     activated =
         operators::bias_activation(widened, part.intermediate.bias.master(), code(), end.lines.rows,
@@ -174,12 +191,12 @@ struct FeedForwardHalf : torch::CustomClassHolder {
   /// The gradient of x, undefined where it is not wanted.
   at::Tensor backward(const at::Tensor& grad, bool x_wanted) {
     auto [grad_y, grad_residual] = end.backward(grad);
-    add_product(part.output.weight, grad_y, activated);
+    add_product(key, part.output.weight, grad_y, activated);
     auto [grad_widened, grad_bias] = operators::bias_activation_backward(
         at::mm(grad_y, output_weight), widened, part.intermediate.bias.master(), code(), end.lines.rows,
         end.lines.positions, draws.p, draws.seed, draws.layer, draws.site, draws.step);
     add(part.intermediate.bias, grad_bias);
-    add_product(part.intermediate.weight, grad_widened, x);
+    add_product(key, part.intermediate.weight, grad_widened, x);
     if (!x_wanted) return {};
     return grad_residual.addmm_(grad_widened, intermediate_weight);
   }
@@ -189,6 +206,7 @@ struct FeedForwardHalf : torch::CustomClassHolder {
   int64_t code() const { return static_cast<int64_t>(part.activation); }
 
   FeedForward part;
+  DrawKey key;
   Draws draws;
   End end;
   at::Tensor x;

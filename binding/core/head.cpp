@@ -41,8 +41,8 @@ void Head::read(const Pass& pass, const at::Tensor& x, bool summary_only, Model:
   } else if (switches.head_input_dropout) {
     summary = drop_rows(pass, summary, shape_.classifier_dropout, Site::classifier_input);
   }
-  output.pooled = activate_dense(switches.head_activation, dense_(summary));
-  output.logits = output_(drop_rows(pass, output.pooled, shape_.classifier_dropout, Site::classifier));
+  output.pooled = activate_dense(switches.head_activation, dense_(pass, summary));
+  output.logits = output_(pass, drop_rows(pass, output.pooled, shape_.classifier_dropout, Site::classifier));
 }
 
 }  // namespace steadytune

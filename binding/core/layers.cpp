@@ -28,9 +28,16 @@ class Lookup : public torch::autograd::Function<Lookup> {
 
 }  // namespace
 
-at::Tensor Linear::operator()(const at::Tensor& x) const {
+at::Tensor weight_of(const Pass& pass, const Leaf& leaf, at::ScalarType dtype) {
+  if (!leaf.mixing || !pass.draws.mixout) return leaf.value.to(dtype);
+  const auto& [target, p, how, place] = *leaf.mixing;
+  return operators::mixout(leaf.value, target, std::nullopt, p, how.column, how.exact_gradient, dtype, pass.draws.seed,
+                           place.layer, place.site, pass.draws.step, pass.draws.part);
+}
+
+at::Tensor Linear::operator()(const Pass& pass, const at::Tensor& x) const {
   const auto dtype = x.scalar_type();
-  return at::linear(x, weight.value.to(dtype), bias.value.to(dtype));
+  return at::linear(x, weight_of(pass, weight, dtype), bias.value.to(dtype));
 }
 
 at::Tensor Norm::operator()(const at::Tensor& x) const {

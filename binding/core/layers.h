@@ -22,8 +22,11 @@ struct Linear {
   Linear(Leaves& leaves, const std::string& name, size_t count = 1)
       : weight(leaves.add(name + ".weight", count)), bias(leaves.add(name + ".bias", count)) {}
 
-  at::Tensor operator()(const at::Tensor& x) const;
+  at::Tensor operator()(const Pass& pass, const at::Tensor& x) const;
 };
+
+/// The weight that a pass multiplies with, by autograd: mixed where the plan says so, in `dtype`.
+at::Tensor weight_of(const Pass& pass, const Leaf& leaf, at::ScalarType dtype);
 
 /// LayerNorm over the last axis; weight and bias stay float32.
 struct Norm {

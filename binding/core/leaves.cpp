@@ -1,5 +1,9 @@
 #include "core/leaves.h"
 
+#include <utility>
+
+#include "core/error.h"
+
 namespace steadytune {
 
 const Leaf& Leaves::add(const std::string& name, size_t count) {
@@ -19,6 +23,27 @@ void Leaves::train(const std::vector<bool>& frozen) {
     if (!trained) continue;
     leaf.value.set_requires_grad(true);
     leaf.value.mutable_grad() = arena_.joined_gradient(leaf.index, leaf.count);
+  }
+}
+
+void Leaves::mix(const std::vector<ParameterPlan>& plan) {
+  for (Leaf& leaf : leaves_) {
+    leaf.mixing.reset();
+    std::vector<double> p(leaf.count, 0.0);
+    std::optional<Mixout> how;
+    for (size_t i = 0; i < leaf.count; ++i) {
+      const std::optional<Mixout>& entry = plan[leaf.index + i].mixout;
+      if (!entry || entry->p == 0) continue;
+      if (how && (how->column != entry->column || how->exact_gradient != entry->exact_gradient)) {
+        throw Error("ERR_CONFIG", "the plan of '" + arena_.parameters()[leaf.index + i].name +
+                                      "' mixes in another way than that of the parameters it is multiplied with");
+      }
+      how = entry;
+      p[i] = entry->p;
+    }
+    if (!how) continue;
+    leaf.mixing = {arena_.joined_start(leaf.index, leaf.count), std::move(p), *how,
+                   random_place(arena_.parameters(), leaf.index)};
   }
 }
 

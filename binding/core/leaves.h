@@ -3,12 +3,23 @@
 #include <ATen/ATen.h>
 
 #include <deque>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "core/arena.h"
 
 namespace steadytune {
+
+/// How mixout changes a leaf's values in a forward pass of training (kernels/mixout.h).
+struct Mixing {
+  /// The values at the start.
+  at::Tensor target;
+  /// One for each of the joined parameters; 0 for those that are not mixed.
+  std::vector<double> p;
+  Mixout how;
+  RandomPlace place;
+};
 
 /// A leaf of the autograd graph: a view of the master values of one parameter, or of some that lie back to back
 /// (query, key, value), with `.grad` a view of the arena's gradients.
@@ -18,6 +29,7 @@ struct Leaf {
   at::Tensor value;
   /// The same values in the compute dtype; `value` itself where that is float32.
   at::Tensor copy;
+  std::optional<Mixing> mixing = std::nullopt;
 
   bool trained() const { return value.requires_grad(); }
   /// A view of the arena's gradients; only of a leaf that is trained.
@@ -37,6 +49,9 @@ class Leaves {
 
   /// Ties the leaves to the arena's gradient buffer; a leaf whose parameters are all frozen gets none.
   void train(const std::vector<bool>& frozen);
+
+  /// Sets which weights are mixed with their start values, which the arena keeps for as long as it is so.
+  void mix(const std::vector<ParameterPlan>& plan);
 
  private:
   Arena& arena_;

@@ -36,6 +36,9 @@ class Model {
   /// Ties the leaves to the arena's gradient buffer; a leaf whose parameters are all frozen gets none.
   void train_parameters(const std::vector<bool>& frozen) { leaves_.train(frozen); }
 
+  /// Sets which weights are mixed with their start values.
+  void mix_parameters(const std::vector<ParameterPlan>& plan) { leaves_.mix(plan); }
+
  protected:
   explicit Model(Arena& arena) : leaves_(arena) {}
 

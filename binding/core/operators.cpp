@@ -34,6 +34,20 @@ at::Tensor packed_attention_backward(const at::Tensor& grad_output, const at::Te
                  step);
 }
 
+at::Tensor mixout(const at::Tensor& values, const at::Tensor& target, const std::optional<at::Tensor>& mask,
+                  at::ArrayRef<double> p, bool column, bool exact_gradient, at::ScalarType dtype, int64_t seed,
+                  int64_t layer, int64_t site, int64_t step, int64_t micro_batch) {
+  static const auto op = find<decltype(mixout)>("steadytune::mixout");
+  return op.call(values, target, mask, p, column, exact_gradient, dtype, seed, layer, site, step, micro_batch);
+}
+
+at::Tensor mixout_backward(const at::Tensor& grad_output, const std::optional<at::Tensor>& mask, at::ArrayRef<double> p,
+                           bool column, bool exact_gradient, int64_t seed, int64_t layer, int64_t site, int64_t step,
+                           int64_t micro_batch) {
+  static const auto op = find<decltype(mixout_backward)>("steadytune::mixout_backward");
+  return op.call(grad_output, mask, p, column, exact_gradient, seed, layer, site, step, micro_batch);
+}
+
 void adamw_(const at::Tensor& values, const at::Tensor& gradients, const at::Tensor& moment1, const at::Tensor& moment2,
             const std::optional<at::Tensor>& start, const at::Tensor& bounds, const at::Tensor& settings,
             const at::Tensor& flags, const at::Tensor& squared_norm, double lr, double beta1, double beta2, double eps,

@@ -20,6 +20,15 @@ at::Tensor packed_attention_backward(const at::Tensor& grad_output, const at::Te
                                      const at::Tensor& row_numbers, int64_t heads, bool causal, double p, int64_t seed,
                                      int64_t layer, int64_t site, int64_t step);
 
+/// The weight that a forward pass multiplies with, in `dtype`; schema.cpp says what the arguments are.
+at::Tensor mixout(const at::Tensor& values, const at::Tensor& target, const std::optional<at::Tensor>& mask,
+                  at::ArrayRef<double> p, bool column, bool exact_gradient, at::ScalarType dtype, int64_t seed,
+                  int64_t layer, int64_t site, int64_t step, int64_t micro_batch);
+
+at::Tensor mixout_backward(const at::Tensor& grad_output, const std::optional<at::Tensor>& mask, at::ArrayRef<double> p,
+                           bool column, bool exact_gradient, int64_t seed, int64_t layer, int64_t site, int64_t step,
+                           int64_t micro_batch);
+
 void adamw_(const at::Tensor& values, const at::Tensor& gradients, const at::Tensor& moment1, const at::Tensor& moment2,
             const std::optional<at::Tensor>& start, const at::Tensor& bounds, const at::Tensor& settings,
             const at::Tensor& flags, const at::Tensor& squared_norm, double lr, double beta1, double beta2, double eps,

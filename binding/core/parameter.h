@@ -27,6 +27,31 @@ struct ParameterInfo {
   }
 };
 
+/// Where a parameter's own random numbers (Re-init, mixout) come from: layer 0 outside the blocks, else block + 1, and
+/// its ordinal among the parameters there.
+struct RandomPlace {
+  int64_t layer;
+  int64_t site;
+};
+
+inline RandomPlace random_place(const std::vector<ParameterInfo>& parameters, size_t index) {
+  const std::optional<int64_t>& block = parameters[index].block;
+  RandomPlace place{block ? *block + 1 : 0, 0};
+  for (size_t i = 0; i < index; ++i) place.site += parameters[i].block == block ? 1 : 0;
+  return place;
+}
+
+/// A mask, drawn for every forward pass of training, puts start values in the place of a weight's own
+/// (kernels/mixout.h).
+struct Mixout {
+  /// Share of the values that the start stands in for, 0 <= p < 1.
+  double p;
+  /// One mask over the input features, the same for every output, instead of one per element.
+  bool column;
+  /// False leaves the 1 / (1 - p) out of the gradient, as the paper's released code does.
+  bool exact_gradient;
+};
+
 /// How a parameter's values are drawn anew when a plan is set.
 enum class Reset { none, ones, zeros, normal };
 
@@ -41,6 +66,7 @@ struct ParameterPlan {
   double reset_std = 0;
   /// Random stream of a normal reset (binding/kernels/philox.h).
   int64_t reset_stream = 0;
+  std::optional<Mixout> mixout;
 };
 
 }  // namespace steadytune

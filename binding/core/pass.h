@@ -8,12 +8,16 @@
 
 namespace steadytune {
 
-/// Which random masks a pass draws (DESIGN: key = (seed, stream, layer and site), counter begins with step).
+/// Which masks of dropout and mixout a pass draws: their keys begin with the seed, their counters with the step.
 struct DrawKey {
   int64_t seed = 0;
   int64_t step = 0;
+  /// The part of the step that the pass is for: each has mixout masks of its own.
+  int64_t part = 0;
   /// False: no dropout anywhere.
   bool dropout = false;
+  /// False: weights are multiplied with as they are, whatever their plan.
+  bool mixout = false;
 };
 
 /// How the blocks are computed: with everything between matrix products fused and the backward written out, or by plain

@@ -2,7 +2,9 @@
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
+#include <optional>
 #include <tuple>
+#include <vector>
 
 // Joins the differentiable operators to their backward. The backward is an operator too, so that a device only adds
 // kernels.
@@ -37,6 +39,23 @@ at::Tensor packed_attention_backward(const at::Tensor& grad_output, const at::Te
                              .typed<decltype(packed_attention_backward)>();
   return op.call(grad_output, qkv, output, logsumexp, row_offsets, row_numbers, heads, causal, p, seed, layer, site,
                  step);
+}
+
+at::Tensor mixout(const at::Tensor& values, const at::Tensor& target, const std::optional<at::Tensor>& mask,
+                  at::ArrayRef<double> p, bool column, bool exact_gradient, at::ScalarType dtype, int64_t seed,
+                  int64_t layer, int64_t site, int64_t step, int64_t micro_batch) {
+  static const auto op =
+      c10::Dispatcher::singleton().findSchemaOrThrow("steadytune::mixout", "").typed<decltype(mixout)>();
+  return op.call(values, target, mask, p, column, exact_gradient, dtype, seed, layer, site, step, micro_batch);
+}
+
+at::Tensor mixout_backward(const at::Tensor& grad_output, const std::optional<at::Tensor>& mask, at::ArrayRef<double> p,
+                           bool column, bool exact_gradient, int64_t seed, int64_t layer, int64_t site, int64_t step,
+                           int64_t micro_batch) {
+  static const auto op = c10::Dispatcher::singleton()
+                             .findSchemaOrThrow("steadytune::mixout_backward", "")
+                             .typed<decltype(mixout_backward)>();
+  return op.call(grad_output, mask, p, column, exact_gradient, seed, layer, site, step, micro_batch);
 }
 
 class Dropout : public torch::autograd::Function<Dropout> {
@@ -94,6 +113,36 @@ class PackedAttention : public torch::autograd::Function<PackedAttention> {
   }
 };
 
+class Mixout : public torch::autograd::Function<Mixout> {
+ public:
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& values, const at::Tensor& target,
+                            const std::optional<at::Tensor>& mask, at::ArrayRef<double> p, bool column,
+                            bool exact_gradient, at::ScalarType dtype, int64_t seed, int64_t layer, int64_t site,
+                            int64_t step, int64_t micro_batch) {
+    context->save_for_backward({mask.value_or(at::Tensor())});
+    context->saved_data["p"] = p.vec();
+    context->saved_data["column"] = column;
+    context->saved_data["exact_gradient"] = exact_gradient;
+    context->saved_data["seed"] = seed;
+    context->saved_data["layer"] = layer;
+    context->saved_data["site"] = site;
+    context->saved_data["step"] = step;
+    context->saved_data["micro_batch"] = micro_batch;
+    at::AutoDispatchBelowADInplaceOrView below_autograd;
+    return mixout(values, target, mask, p, column, exact_gradient, dtype, seed, layer, site, step, micro_batch);
+  }
+
+  static variable_list backward(AutogradContext* context, variable_list grad_outputs) {
+    const variable_list saved = context->get_saved_variables();
+    auto& data = context->saved_data;
+    const std::vector<double> p = data["p"].toDoubleVector();
+    const at::Tensor grad_values = mixout_backward(
+        grad_outputs[0], saved[0], p, data["column"].toBool(), data["exact_gradient"].toBool(), data["seed"].toInt(),
+        data["layer"].toInt(), data["site"].toInt(), data["step"].toInt(), data["micro_batch"].toInt());
+    return {grad_values, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}};
+  }
+};
+
 at::Tensor dropout_autograd(const at::Tensor& x, const at::Tensor& rows, const at::Tensor& positions, double p,
                             int64_t seed, int64_t layer, int64_t site, int64_t step) {
   if (p == 0.0) {
@@ -111,11 +160,18 @@ std::tuple<at::Tensor, at::Tensor> packed_attention_autograd(const at::Tensor& q
   return {results[0], results[1]};
 }
 
+at::Tensor mixout_autograd(const at::Tensor& values, const at::Tensor& target, const std::optional<at::Tensor>& mask,
+                           at::ArrayRef<double> p, bool column, bool exact_gradient, at::ScalarType dtype, int64_t seed,
+                           int64_t layer, int64_t site, int64_t step, int64_t micro_batch) {
+  return Mixout::apply(values, target, mask, p, column, exact_gradient, dtype, seed, layer, site, step, micro_batch);
+}
+
 }  // namespace
 
 TORCH_LIBRARY_IMPL(steadytune, Autograd, m) {
   m.impl("dropout", dropout_autograd);
   m.impl("packed_attention", packed_attention_autograd);
+  m.impl("mixout", mixout_autograd);
 }
 
 }  // namespace steadytune::kernels

@@ -1,14 +1,18 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <c10/util/ArrayRef.h>
 #include <c10/util/Exception.h>
 
 #include <cmath>
 #include <cstdint>
+#include <optional>
+#include <vector>
 
 #include "kernels/activation.h"
 #include "kernels/adamw.h"
 #include "kernels/dropout.h"
+#include "kernels/mixout.h"
 
 /// What every operator asks of its arguments, on every device. A failed check is a mistake of the caller inside this
 /// project, so the sentences name the operator and the argument.
@@ -46,12 +50,13 @@ inline PhiloxKey checked_key(const char* op, int64_t seed, int64_t stream, int64
                     checked_word(op, "layer", layer, 65535), checked_word(op, "site", site, 255));
 }
 
-inline DropoutDraw checked_draw(const char* op, double p, int64_t seed, int64_t layer, int64_t site, int64_t step) {
+inline DropoutDraw checked_draw(const char* op, Stream stream, double p, int64_t seed, int64_t layer, int64_t site,
+                                int64_t step) {
   TORCH_CHECK(p >= 0.0 && p < 1.0, "steadytune::", op, ": p = ", p, " is outside 0 <= p < 1.");
   const long threshold = std::lround(p * 65536.0);
   TORCH_CHECK(threshold < 65536, "steadytune::", op, ": p = ", p, " rounds to 1 in steps of 1/65536.");
   return {
-      .key = checked_key(op, seed, static_cast<int64_t>(Stream::dropout), layer, site),
+      .key = checked_key(op, seed, static_cast<int64_t>(stream), layer, site),
       .step = checked_word(op, "step", step, UINT32_MAX),
       .threshold = static_cast<uint32_t>(threshold),
       .scale = static_cast<float>(65536.0 / (65536.0 - static_cast<double>(threshold))),
@@ -73,6 +78,46 @@ inline void check_places(const char* op, const char* name, const at::Tensor& tok
 inline void check_dropout(const at::Tensor& x, const at::Tensor& rows, const at::Tensor& positions) {
   check_floating("dropout", "x", x, 2);
   check_places("dropout", "x", x, rows, positions);
+}
+
+struct MixoutArguments {
+  const std::optional<at::Tensor>& mask;
+  c10::ArrayRef<double> p;
+  bool column;
+  int64_t seed;
+  int64_t layer;
+  int64_t site;
+  int64_t step;
+  int64_t micro_batch;
+};
+
+/// How each parameter that is stacked in `matrix` draws its mask. Without `scaled` the factors are 0 and 1.
+inline std::vector<MixoutDraw> check_mixout(const char* op, const at::Tensor& matrix, const MixoutArguments& arguments,
+                                            bool scaled) {
+  const auto parts = static_cast<int64_t>(arguments.p.size());
+  TORCH_CHECK(parts >= 1 && matrix.size(0) % parts == 0, "steadytune::", op, ": a matrix of ", matrix.size(0),
+              " rows does not hold ", parts, " parameters of equal size.");
+  // The block of eight elements has 32 bits in the counter of its mask.
+  TORCH_CHECK(matrix.numel() / parts <= (int64_t{1} << 32) * mixout_block_elements, "steadytune::", op,
+              ": a parameter has ", matrix.numel() / parts, " elements, more than its mask can count.");
+  if (arguments.mask.has_value() && arguments.mask->defined()) {
+    const at::Tensor& mask = *arguments.mask;
+    TORCH_CHECK(mask.scalar_type() == at::kBool || mask.scalar_type() == at::kFloat, "steadytune::", op,
+                ": mask must be bool or float32, not ", mask.scalar_type(), ".");
+    TORCH_CHECK(parts == 1 && mask.dim() == 2 && mask.size(0) == (arguments.column ? 1 : matrix.size(0)) &&
+                    mask.size(1) == matrix.size(1),
+                "steadytune::", op, ": a mask of ", mask.sizes(), " for ", parts, " parameters does not fit ",
+                matrix.sizes(), ".");
+    check_device(op, "mask", mask, matrix);
+  }
+  std::vector<MixoutDraw> draws;
+  for (int64_t part = 0; part < parts; ++part) {
+    DropoutDraw mask = checked_draw(op, Stream::mixout, arguments.p[part], arguments.seed, arguments.layer,
+                                    arguments.site + part, arguments.step);
+    if (!scaled) mask.scale = 1.0f;
+    draws.push_back({mask, checked_word(op, "micro_batch", arguments.micro_batch, UINT32_MAX)});
+  }
+  return draws;
 }
 
 /// Returns hidden = heads * head size. `row_offsets` is on the CPU on every device.

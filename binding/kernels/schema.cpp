@@ -47,6 +47,20 @@ TORCH_LIBRARY(steadytune, m) {
       "Tensor positions, float p, int seed, int layer, int site, int step) "
       "-> (Tensor grad_x, Tensor grad_residual, Tensor grad_bias, Tensor grad_weight, Tensor grad_norm_bias)");
 
+  // Mixout of a weight [out, in], float32, with its target, in `dtype` (float32 or bfloat16). The matrix may be several
+  // parameters of equal size stacked: `p` has one probability for each, and the i-th draws under `site` + i. `column`:
+  // one mask over the columns, repeated for every row, instead of one per element. `micro_batch`: the part of the step
+  // that the forward pass is for. `mask`, bool or float32 and in the place of the drawn one, has a value that is not 0
+  // where the target stands in: [out, in], or [1, in] per column, for a single parameter, whose p is then not rounded.
+  // The gradient of the weight is that of the output times the mask's factor, or without `exact_gradient` without the
+  // factor's 1 / (1 - p), as in the paper's released code.
+  m.def(
+      "mixout(Tensor values, Tensor target, Tensor? mask, float[] p, bool column, bool exact_gradient, "
+      "ScalarType dtype, int seed, int layer, int site, int step, int micro_batch) -> Tensor");
+  m.def(
+      "mixout_backward(Tensor grad_output, Tensor? mask, float[] p, bool column, bool exact_gradient, int seed, "
+      "int layer, int site, int step, int micro_batch) -> Tensor");
+
   // One AdamW step over the arena's flat float32 buffers, in place. `bounds` int64 [S, 2]: begin and end of each
   // segment; elements outside all segments do not change. `settings` float32 [S, 2]: lr_scale, weight_decay. `flags`
   // int32 [S]: bits of SegmentFlag (adamw.h). `squared_norm` float64 []: of all gradients, from the operator below;

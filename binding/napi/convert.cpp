@@ -51,6 +51,13 @@ std::optional<DecoderShape> decoder_from_js(const Napi::Value& value) {
                       .start_id = integer_from_js(object, "startId")};
 }
 
+/// True for `yes`, false for `no`.
+bool choice_from_js(const Napi::Object& object, const char* key, const char* yes, const char* no) {
+  const std::string word = string_from_js(object, key);
+  if (word != yes && word != no) refuse(key, (std::string(yes) + " or " + no).c_str());
+  return word == yes;
+}
+
 void reset_from_js(const Napi::Value& value, ParameterPlan& plan) {
   if (value.IsString()) {
     const std::string name = value.As<Napi::String>();
@@ -176,8 +183,17 @@ std::vector<ParameterPlan> plan_from_js(const Napi::Value& value) {
     entry.decay_towards_start = string_from_js(object, "decayTowards") == "start";
     entry.decay_scaled_by_lr = boolean_from_js(object, "decayScaledByLr");
     reset_from_js(object.Get("reset"), entry);
+    const Napi::Value mixout = object.Get("mixout");
+    if (!mixout.IsNull()) entry.mixout = mixout_from_js(mixout);
   }
   return plan;
+}
+
+Mixout mixout_from_js(const Napi::Value& value) {
+  const Napi::Object object = object_from_js(value, "mixout");
+  return {.p = number_from_js(object, "p"),
+          .column = choice_from_js(object, "mask", "column", "element"),
+          .exact_gradient = choice_from_js(object, "gradient", "exact", "released")};
 }
 
 BatchRows rows_from_js(const Napi::Value& value) {

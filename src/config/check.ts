@@ -5,7 +5,6 @@ import {
   configSchema,
   isOwnMethod,
   methodSchemas,
-  plannedMethods,
   transferKeys,
   type MethodConfig,
   type MethodEntry,
@@ -275,12 +274,6 @@ function nearKey(path: string, name: string): string | undefined {
 function unknownMethod(key: string, name: unknown): Problem {
   const known = methodSchemas.map((schema) => schema.properties.name.const);
   if (name === undefined) return { message: `${key} lacks "name"`, hint: `known methods: ${known.join(", ")}` };
-  if (typeof name === "string" && plannedMethods.includes(name)) {
-    return {
-      message: `${key}: the method "${name}" comes in a later version`,
-      hint: `known methods: ${known.join(", ")}`,
-    };
-  }
   const near = typeof name === "string" ? nearest(name, known) : undefined;
   return {
     message: `${key}: unknown method ${show(name)}`,

@@ -77,9 +77,32 @@ const reinitSchema = {
   additionalProperties: false,
 } as const;
 
+const mixoutSchema = {
+  type: "object",
+  description:
+    "In training, the values at the start of fine-tuning stand in for a random share of each linear layer's weights, " +
+    "instead of dropout.",
+  properties: {
+    name: { const: "mixout" },
+    p: { type: "number", minimum: 0, exclusiveMaximum: 1, description: "The share." },
+    mask: {
+      enum: ["element", "column"],
+      description: "A draw per weight, or per input feature; `element` unless the protocol is `released`.",
+    },
+    gradient: {
+      enum: ["exact", "released"],
+      description: "`released` lacks the factor 1 / (1 - p); `exact` unless the protocol is `released`.",
+    },
+    keepDropout: { type: "boolean", description: "Dropout stays on; off when not given." },
+  },
+  required: ["name", "p"],
+  additionalProperties: false,
+} as const;
+
 export const methodSchemas = [
   reinitSchema,
   llrdSchema,
+  mixoutSchema,
   weightDecaySchema,
   pretrainedWeightDecaySchema,
   freezeSchema,
@@ -239,7 +262,9 @@ const runSchema = {
       minimum: 1,
       default: 1,
       group: "training",
-      description: "Parts that a batch is cut into, to use less memory; the result is that of the whole batch.",
+      description:
+        "Parts that a batch is cut into, to use less memory; the result is that of the whole batch, except that under " +
+        "mixout each part has masks of its own.",
     },
     dropout: {
       type: "number",
@@ -268,7 +293,7 @@ const runSchema = {
     orderSeed: {
       ...seedRange,
       group: "seeds",
-      description: "Seed of data order and dropout alone; seed when not given.",
+      description: "Seed of data order, dropout and mixout alone; seed when not given.",
     },
 
     evaluations: {
@@ -443,12 +468,6 @@ export type PartialConfig = Omit<ResolvedConfig, "model" | "data" | "output" | "
 
 /** The keys that an intermediate task can set. */
 export const transferKeys: readonly string[] = Object.keys(transferProperties);
-
-/**
- * Names that are settled but do nothing in this version: refused with a message of their own, so that nobody believes
- * a setting is at work when it is not.
- */
-export const plannedMethods: readonly string[] = ["mixout"];
 
 export type ConfigGroup = "file" | "model" | "data" | "training" | "seeds" | "evaluation" | "run";
 

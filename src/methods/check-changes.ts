@@ -26,6 +26,10 @@ const settings: Record<keyof ParameterPlan, Setting> = {
     holds: isReset,
     due: '"none", "zeros", "ones" or { normal: std, stream: "reinit" } with a finite std of at least 0',
   },
+  mixout: {
+    holds: isMixout,
+    due: 'null or { p, mask: "element" or "column", gradient: "exact" or "released" } with p from 0 to below 1',
+  },
 };
 
 /**
@@ -57,6 +61,18 @@ function isReset(value: unknown): boolean {
   if (typeof value !== "object" || value === null) return false;
   const { normal, stream } = value as { normal?: unknown; stream?: unknown };
   return notNegative.holds(normal) && (stream === "reinit" || stream === "classifierInit");
+}
+
+function isMixout(value: unknown): boolean {
+  if (value === null) return true;
+  if (typeof value !== "object") return false;
+  const { p, mask, gradient } = value as { p?: unknown; mask?: unknown; gradient?: unknown };
+  return (
+    notNegative.holds(p) &&
+    (p as number) < 1 &&
+    (mask === "element" || mask === "column") &&
+    (gradient === "exact" || gradient === "released")
+  );
 }
 
 function show(value: unknown): string {

@@ -2,6 +2,7 @@ import { keepsHeadDecay } from "../config/check.js";
 import type { MethodConfig } from "../config/schema.js";
 import { freeze } from "./freeze.js";
 import { llrd } from "./llrd.js";
+import { mixout } from "./mixout.js";
 import type { Method } from "./plan.js";
 import { pretrainedWeightDecay } from "./pretrained-weight-decay.js";
 import { reinit } from "./reinit.js";
@@ -10,7 +11,8 @@ import { weightDecay } from "./weight-decay.js";
 export interface MethodSetting {
   /**
    * "released" does as the paper's released code does: plain weight decay does nothing there, the decay towards the
-   * start is scaled by the learning rate, and LLRD takes the head out of it.
+   * start is scaled by the learning rate, LLRD takes the head out of it, and mixout masks whole columns with gradients
+   * that lack 1 / (1 - p).
    */
   protocol: "paper" | "released";
   /** Standard deviation of fresh weights: the model's `initializer_range`. */
@@ -28,6 +30,11 @@ export function methodFromConfig(entry: MethodConfig, { protocol, std }: MethodS
       return llrd(entry.decay, { headDecay: keepsHeadDecay(entry, protocol) });
     case "freeze":
       return freeze(entry.roles);
+    case "mixout": {
+      const released = protocol === "released";
+      const { p, mask = released ? "column" : "element", gradient = released ? "released" : "exact" } = entry;
+      return mixout({ p, mask, gradient });
+    }
     case "reinit":
       return reinit(entry.layers, std);
   }

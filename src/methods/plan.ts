@@ -42,6 +42,7 @@ const plain: ParameterPlan = {
   decayTowards: "zero",
   decayScaledByLr: true,
   reset: "none",
+  mixout: null,
 };
 
 /**

@@ -72,6 +72,19 @@ export interface ParameterInfo {
 
 export type Reset = "none" | "ones" | "zeros" | { normal: number; stream: "classifierInit" | "reinit" };
 
+/**
+ * Mixout of one weight: in each forward pass of training the value at the start stands in for a random share of it.
+ * Every part of an accumulated step draws masks of its own.
+ */
+export interface Mixout {
+  /** The share, 0 <= p < 1; drawn in steps of 1 / 65536. */
+  p: number;
+  /** One draw per element, or one per input feature for all outputs. */
+  mask: "element" | "column";
+  /** "released": without the factor 1 / (1 - p), as in the paper's released code. */
+  gradient: "exact" | "released";
+}
+
 /** What a training run does with one parameter (DESIGN: a method is a function from parameters to these). */
 export interface ParameterPlan {
   /** Takes no part in the update or in the gradient norm. */
@@ -86,6 +99,8 @@ export interface ParameterPlan {
   decayScaledByLr: boolean;
   /** Applied once, when the plan is set. */
   reset: Reset;
+  /** Only for the matrices of linear layers; off in evaluation and in `gradients`. */
+  mixout: Mixout | null;
 }
 
 /** Rows without padding, back to back. B rows, T tokens in all. */
@@ -112,7 +127,7 @@ export interface StepOptions {
   biasCorrection: boolean;
   /** Global norm to clip to; 0 turns clipping off. */
   maxGradNorm: number;
-  /** Keys the dropout stream, 0 .. 2^32 - 1. */
+  /** Keys the streams of dropout and mixout, 0 .. 2^32 - 1. */
   orderSeed: number;
   /** Dropout as the shape says, or none. */
   dropout: boolean;
@@ -167,7 +182,7 @@ export interface NativeSession {
   load(tensors: Record<string, NativeTensor>): Promise<void>;
   /**
    * Sets the plan, one entry per parameter in arena order: applies the resets from `initSeed`, clears both moments,
-   * and keeps the values as "start" when any entry decays towards it or `keepStart` is true.
+   * and keeps the values as "start" when any entry decays towards it or mixes with it, or `keepStart` is true.
    */
   setPlan(plan: ParameterPlan[], options: { initSeed: number; keepStart: boolean }): Promise<void>;
   /** One optimizer step over the rows of all parts (gradient accumulation: the mean is over all rows). */
@@ -226,4 +241,25 @@ export interface NativeAddon {
       weightDecay: number;
     },
   ): Promise<Float32Array[]>;
+  /**
+   * One linear layer alone, y = x W'^T + b with W' mixed under a given mask, for `verify`. The mask is 1 where the
+   * target stands in, [outputs, inputs] or per column [inputs]; p is not rounded.
+   */
+  mixout(
+    layer: {
+      inputs: number;
+      outputs: number;
+      /** [tokens, inputs] */
+      x: Float32Array;
+      /** [outputs, inputs] */
+      weight: Float32Array;
+      target: Float32Array;
+      /** [outputs] */
+      bias: Float32Array;
+      mask: Float32Array;
+      /** [tokens, outputs] */
+      gradOutput: Float32Array;
+    },
+    mixout: Mixout,
+  ): Promise<{ output: Float32Array; gradX: Float32Array; gradWeight: Float32Array; gradBias: Float32Array }>;
 }

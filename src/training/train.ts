@@ -1,6 +1,7 @@
 import type { ResolvedConfig } from "../config/schema.js";
 import { AbortedError, ConfigError, DivergedError } from "../errors.js";
 import { selectionMetric } from "../metrics/selection.js";
+import { keepsDropout } from "../methods/mixout.js";
 import type { Method } from "../methods/plan.js";
 import { StepBatches, tokensIn } from "./batches.js";
 import { isBetter } from "./best.js";
@@ -60,13 +61,14 @@ export async function trainIn(
   const steps = totalSteps(config, batches.stepsPerEpoch);
   const selectedBy = selectionMetric(data.task, config);
   const { optimizer, orderSeed, diagnosticsEvery } = config;
+  const dropout = keepsDropout(config.methods);
 
   await using run = await startOrResume(place, prepared, config, { steps, onEvent, methods });
 
   const submit = (step: number) => {
     const parts = batches.parts(step);
     const rate = learningRate(step, { peak: optimizer.learningRate, steps, warmup: optimizer.warmup });
-    const result = session.train(parts, { ...optimizer, step, learningRate: rate, orderSeed, dropout: true });
+    const result = session.train(parts, { ...optimizer, step, learningRate: rate, orderSeed, dropout });
     const diagnosed = diagnosticsEvery !== undefined && (step % diagnosticsEvery === 0 || step === steps);
     // Asked for behind the step and before the next one, so that the device goes on.
     const distances = diagnosed ? session.distances() : null;

@@ -9,6 +9,7 @@ import { checkAdamw } from "./check-adamw.js";
 import { checkEncoder } from "./check-encoder.js";
 import { checkBfloat16File, checkLegacyFile } from "./check-formats.js";
 import { checkMinilm } from "./check-minilm.js";
+import { checkMixout } from "./check-mixout.js";
 import { checkTrajectory, type Trajectories } from "./check-trajectory.js";
 import { readReferenceJson } from "./reference.js";
 import { Recorder, type Check, type VerifyReport } from "./report.js";
@@ -62,6 +63,7 @@ export async function verify(bundle: string = builtInBundle, options: VerifyOpti
         ? record.skip(name, "its weights are not in the bundle: name their folder by --model")
         : checkMinilm(bundle, name, model, how, record),
     "adamw.json": () => checkAdamw(bundle, record),
+    "mixout.safetensors": () => checkMixout(bundle, record),
     "trajectories.json": async () => {
       const shared = await readReferenceJson<Trajectories>(join(bundle, "trajectories.json"));
       for (const run of shared.runs) await checkTrajectory(bundle, shared, run, how, record);
@@ -82,7 +84,6 @@ export async function verify(bundle: string = builtInBundle, options: VerifyOpti
 function reasonToSkip(name: string): string | null {
   const family = /^(.+)-(classification|regression)$/.exec(name)?.[1];
   if (family !== undefined) return `${family} models are not supported yet`;
-  if (name === "mixout.safetensors") return "mixout is not supported yet";
   if (name === "metrics.json" || name === "data") return "not the engine's: the tests of the package compare it";
   return null;
 }

@@ -9,6 +9,7 @@ export function plainPlan(parameters: readonly ParameterInfo[]): ParameterPlan[]
     decayTowards: "zero",
     decayScaledByLr: true,
     reset: "none",
+    mixout: null,
   }));
 }
 

@@ -53,7 +53,10 @@ for (const dtype of ["float32", "bfloat16"] as const) {
       steps,
       diagnosticsEvery: 7,
       optimizer: { learningRate: 3e-3 },
-      methods: [{ name: "pretrained-weight-decay" as const, lambda: 0.01 }],
+      methods: [
+        { name: "pretrained-weight-decay" as const, lambda: 0.01 },
+        { name: "mixout" as const, p: 0.3, keepDropout: true },
+      ],
     };
     const unbroken = tinyConfig(folder, { ...changes, output: join(folder, "unbroken") });
     t.is(await runInChild(unbroken, Infinity), "ended");

@@ -214,7 +214,7 @@ const script = (body: string) => `
   const sessionOptions = ${JSON.stringify(options)};
   const session = createSession(shape, sessionOptions);
   const plan = session.parameters.map(() => ({ frozen: false, lrScale: 1, weightDecay: 0, decayTowards: "zero",
-    decayScaledByLr: true, reset: { normal: 0.02, stream: "classifierInit" } }));
+    decayScaledByLr: true, reset: { normal: 0.02, stream: "classifierInit" }, mixout: null }));
   await session.setPlan(plan, { initSeed: 1, keepStart: false });
   const rows = 64, length = 128;
   const batch = {

@@ -180,8 +180,14 @@ test("methods are checked by name", (t) => {
   t.regex(refusal({ methods: pulls }).message, /both weight-decay and pretrained-weight-decay/);
 });
 
-test("names that do nothing yet are refused as such", (t) => {
-  t.regex(refusal({ methods: [{ name: "mixout", p: 0.1 }] }).message, /"mixout" comes in a later version/);
+test("mixout needs a share from 0 to below 1, and names its switches", (t) => {
+  const mixout = (changes: object) => ({ methods: [{ name: "mixout", p: 0.5, ...changes }] });
+  t.is(refusal(mixout({ p: 1 })).message, "methods[0].p must be below 1, but is 1");
+  t.is(refusal(mixout({ p: -0.1 })).message, "methods[0].p must be at least 0, but is -0.1");
+  t.is(refusal({ methods: [{ name: "mixout" }] }).message, 'methods[0] (mixout) lacks "p"');
+  t.regex(refusal(mixout({ mask: "row" })).message, /methods\[0\]\.mask must be one of element, column/);
+  // Recipes set dropout: it is for what mixout leaves of it.
+  t.notThrows(() => completeConfig({ ...mixout({}), extends: "paper" } as RunConfig));
 });
 
 test("columns are refused where the task has its own", (t) => {

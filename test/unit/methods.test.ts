@@ -3,6 +3,7 @@ import { ConfigError } from "#src/errors.js";
 import { freeze } from "#src/methods/freeze.js";
 import { initialize } from "#src/methods/initialize.js";
 import { llrd } from "#src/methods/llrd.js";
+import { keepsDropout, mixout } from "#src/methods/mixout.js";
 import { composePlan, type Method } from "#src/methods/plan.js";
 import { pretrainedWeightDecay } from "#src/methods/pretrained-weight-decay.js";
 import { reinit } from "#src/methods/reinit.js";
@@ -26,6 +27,7 @@ test("without methods every parameter is trained at the full rate, without decay
       decayTowards: "zero",
       decayScaledByLr: true,
       reset: "none",
+      mixout: null,
     });
   }
 });
@@ -97,6 +99,40 @@ test("a missing head is drawn from its own stream, whatever re-init does", (t) =
   t.is(planOf(methods, "classifier.bias").reset, "zeros");
 });
 
+test("mixout mixes the matrices of linear layers, never biases, embeddings or LayerNorm", (t) => {
+  const plans = composePlan(parameters, [mixout({ p: 0.3 })]);
+  const names = parameters.filter((_, i) => plans[i]?.mixout !== null).map(({ name }) => name);
+  const layers = ["attention.query", "attention.key", "attention.value", "attention.output", "ffn.intermediate"];
+  const expected = parameters
+    .map(({ name }) => name)
+    .filter(
+      (name) =>
+        name.endsWith(".weight") &&
+        ([...layers, "ffn.output"].some((layer) => name.includes(layer)) || /^(pooler|classifier)/.test(name)),
+    );
+  t.deepEqual(names, expected);
+  t.is(names.length, 4 * 6 + 2);
+  t.deepEqual(planOf([mixout({ p: 0.3 })], "pooler.weight").mixout, { p: 0.3, mask: "element", gradient: "exact" });
+  t.is(planOf([mixout({ p: 0.3 }), mixout({ p: 0 })], "pooler.weight").mixout, null);
+});
+
+test("mixout refuses a share that leaves nothing to train", (t) => {
+  for (const p of [1, 0.9999999, -0.1, 1.5, NaN]) t.throws(() => mixout({ p }), { instanceOf: ConfigError });
+});
+
+test("dropout stays where no mixout takes its place", (t) => {
+  t.true(keepsDropout([]));
+  t.true(keepsDropout([{ name: "llrd", decay: 0.9 }]));
+  t.true(keepsDropout([{ name: "mixout", p: 0 }]));
+  t.true(keepsDropout([{ name: "mixout", p: 0.1, keepDropout: true }]));
+  t.false(
+    keepsDropout([
+      { name: "llrd", decay: 0.9 },
+      { name: "mixout", p: 0.1 },
+    ]),
+  );
+});
+
 test("methods compose: each changes its own side of the plan, and a later one wins on the same side", (t) => {
   const plan = planOf([weightDecay(0.01), llrd(0.9), reinit(1, 0.02), weightDecay(0.1)], "blocks.3.ffn.output.weight");
   t.deepEqual(plan, {
@@ -106,6 +142,7 @@ test("methods compose: each changes its own side of the plan, and a later one wi
     decayTowards: "zero",
     decayScaledByLr: true,
     reset: { normal: 0.02, stream: "reinit" },
+    mixout: null,
   });
 });
 

@@ -129,6 +129,16 @@ test("under the released protocol weight decay does nothing and the pull to the 
   t.true(plan("released", "pretrained-weight-decay")?.decayScaledByLr);
 });
 
+test("under the released protocol mixout masks columns and leaves 1 / (1 - p) out, unless the entry says otherwise", (t) => {
+  const parameters = bertParameters(1);
+  const mixing = (protocol: "paper" | "released", changes: object = {}) =>
+    composePlan(parameters, [methodFromConfig({ name: "mixout", p: 0.1, ...changes }, { protocol, std: 0.02 })]).at(-2)
+      ?.mixout;
+  t.deepEqual(mixing("paper"), { p: 0.1, mask: "element", gradient: "exact" });
+  t.deepEqual(mixing("released"), { p: 0.1, mask: "column", gradient: "released" });
+  t.deepEqual(mixing("released", { gradient: "exact" }), { p: 0.1, mask: "column", gradient: "exact" });
+});
+
 test("what changed between two lives of a run is said in words", (t) => {
   const now = { threads: 2, instructionSet: "avx2", device: "cpu", torch: "2.15.0", numerics: 1 } as Versions;
   t.deepEqual(environmentChanges(now, { ...now, node: "22.0.0" }), []);

@@ -24,7 +24,7 @@ at::Tensor bias_activation(const at::Tensor& x, const at::Tensor& bias, int64_t 
   check_values(op, "bias", bias, columns, x);
   check_places(op, "x", x, rows, positions);
   const Activation function = checked_activation(op, activation);
-  const DropoutDraw draw = checked_draw(op, p, seed, layer, site, step);
+  const DropoutDraw draw = checked_draw(op, Stream::dropout, p, seed, layer, site, step);
   at::Tensor y = at::empty_like(x);
   const float* offset = bias.const_data_ptr<float>();
   const int32_t* row = rows.const_data_ptr<int32_t>();
@@ -54,7 +54,7 @@ std::tuple<at::Tensor, at::Tensor> bias_activation_backward(const at::Tensor& gr
   check_values(op, "bias", bias, columns, x);
   check_places(op, "x", x, rows, positions);
   const Activation function = checked_activation(op, activation);
-  const DropoutDraw draw = checked_draw(op, p, seed, layer, site, step);
+  const DropoutDraw draw = checked_draw(op, Stream::dropout, p, seed, layer, site, step);
   at::Tensor grad_x = at::empty_like(x);
   ColumnSums grad_bias(x.size(0), columns);
   const float* offset = bias.const_data_ptr<float>();

@@ -100,7 +100,7 @@ std::tuple<at::Tensor, at::Tensor> packed_attention(const at::Tensor& qkv_any, c
                                                     int64_t seed, int64_t layer, int64_t site, int64_t step) {
   const int64_t hidden = check_attention("packed_attention", qkv_any, row_offsets, row_numbers, heads);
   check_device("packed_attention", "row_numbers", row_numbers, qkv_any);
-  const DropoutDraw draw = checked_draw("packed_attention", p, seed, layer, site, step);
+  const DropoutDraw draw = checked_draw("packed_attention", Stream::dropout, p, seed, layer, site, step);
   const at::Tensor qkv = qkv_any.contiguous();
   const int64_t tokens = qkv.size(0);
   at::Tensor output = at::empty({tokens, hidden}, qkv.options());
@@ -142,7 +142,7 @@ at::Tensor packed_attention_backward(const at::Tensor& grad_output_any, const at
   check_tensor(op, "logsumexp", logsumexp, at::kFloat, 2);
   TORCH_CHECK(logsumexp.size(0) == heads && logsumexp.size(1) == tokens,
               "steadytune::packed_attention_backward: logsumexp must be [", heads, ", ", tokens, "].");
-  const DropoutDraw draw = checked_draw(op, p, seed, layer, site, step);
+  const DropoutDraw draw = checked_draw(op, Stream::dropout, p, seed, layer, site, step);
   const at::Tensor qkv = qkv_any.contiguous();
   const at::Tensor grad_output = grad_output_any.contiguous();
   at::Tensor grad_qkv = at::empty_like(qkv);

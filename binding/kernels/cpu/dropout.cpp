@@ -13,7 +13,7 @@ namespace {
 at::Tensor dropout(const at::Tensor& x, const at::Tensor& rows, const at::Tensor& positions, double p, int64_t seed,
                    int64_t layer, int64_t site, int64_t step) {
   check_dropout(x, rows, positions);
-  const DropoutDraw draw = checked_draw("dropout", p, seed, layer, site, step);
+  const DropoutDraw draw = checked_draw("dropout", Stream::dropout, p, seed, layer, site, step);
   if (draw.threshold == 0) {
     return x;
   }

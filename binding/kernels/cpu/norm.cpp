@@ -32,7 +32,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> dropout_add_norm(const at::Tensor
   check_places(op, "x", x, rows, positions);
   TORCH_CHECK(eps >= 0.0 && std::isfinite(eps), "steadytune::", op, ": eps = ", eps,
               " must be finite and not negative.");
-  const DropoutDraw draw = checked_draw(op, p, seed, layer, site, step);
+  const DropoutDraw draw = checked_draw(op, Stream::dropout, p, seed, layer, site, step);
   at::Tensor y = at::empty_like(x);
   at::Tensor normalized = at::empty_like(x);
   at::Tensor rstd = at::empty({x.size(0)}, weight.options());
@@ -79,7 +79,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> dropout_a
   check_values(op, "rstd", rstd, tokens, normalized);
   check_values(op, "weight", weight, columns, normalized);
   check_places(op, "normalized", normalized, rows, positions);
-  const DropoutDraw draw = checked_draw(op, p, seed, layer, site, step);
+  const DropoutDraw draw = checked_draw(op, Stream::dropout, p, seed, layer, site, step);
   const bool drops = draw.threshold > 0;
   at::Tensor grad_residual = at::empty_like(normalized);
   at::Tensor grad_x = drops ? at::empty_like(normalized) : grad_residual;

@@ -8,6 +8,7 @@
 #include "kernels/activation.h"
 #include "kernels/adamw.h"
 #include "kernels/dropout.h"
+#include "kernels/mixout.h"
 
 /// The inner loops of the CPU operators. They are compiled once per instruction set (vector_{default,avx2,avx512}.cpp)
 /// and reached through a table, so that the code around them (checks, threads, dispatch) is built only once and no
@@ -114,6 +115,9 @@ struct ScalarKernels {
                    float* scratch);
   void (*add_norm_backward)(const AddNormBackward<Scalar>& tokens, const TokenMask& mask, int64_t count,
                             int64_t columns);
+  /// `count` elements of a weight, by the factors of their mask.
+  void (*mixout)(const float* values, const float* target, const float* factors, Scalar* output, int64_t count);
+  void (*mixout_backward)(const Scalar* grad_output, const float* factors, float* grad_values, int64_t count);
 };
 
 struct VectorKernels {
@@ -123,6 +127,8 @@ struct VectorKernels {
   /// Floats of scratch, 64-byte aligned, that attention over rows of at most `length` tokens needs.
   int64_t (*attention_forward_scratch)(int64_t length, int64_t head_size);
   int64_t (*attention_backward_scratch)(int64_t length, int64_t head_size);
+  /// Factors of the elements [first, first + count) of one parameter; `first` is a multiple of 8.
+  void (*mixout_factors)(const MixoutDraw& draw, int64_t first, int64_t count, float* factors);
   /// `start` may be null: decay towards zero.
   void (*adamw)(const AdamwCoefficients& coefficients, float* values, const float* gradients, float* moment1,
                 float* moment2, const float* start, int64_t count);

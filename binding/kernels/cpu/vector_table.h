@@ -4,6 +4,7 @@
 #include "kernels/cpu/vector_arena.h"
 #include "kernels/cpu/vector_attention.h"
 #include "kernels/cpu/vector_dropout.h"
+#include "kernels/cpu/vector_mixout.h"
 #include "kernels/cpu/vector_norm.h"
 
 namespace steadytune::kernels::cpu {
@@ -18,6 +19,8 @@ constexpr ScalarKernels<Scalar> scalar_kernels = {
     .bias_activation_backward = bias_activation_backward<Scalar>,
     .add_norm = add_norm<Scalar>,
     .add_norm_backward = add_norm_backward<Scalar>,
+    .mixout = mixout_elements<Scalar>,
+    .mixout_backward = mixout_backward_elements<Scalar>,
 };
 
 constexpr VectorKernels vector_table(const char* name) {
@@ -27,6 +30,7 @@ constexpr VectorKernels vector_table(const char* name) {
       .bfloat16 = scalar_kernels<c10::BFloat16>,
       .attention_forward_scratch = scratch_floats<ForwardScratch>,
       .attention_backward_scratch = scratch_floats<BackwardScratch>,
+      .mixout_factors = mixout_factors,
       .adamw = adamw_segment,
       .squared_sum = squared_sum,
       .squared_distance = squared_distance,

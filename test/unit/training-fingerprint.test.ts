@@ -1,7 +1,7 @@
 import { appendFile } from "node:fs/promises";
 import { join } from "node:path";
 import test from "ava";
-import { Fingerprints } from "#src/study/fingerprint.js";
+import { Fingerprints } from "#src/training/fingerprint.js";
 import { temporaryFolder } from "../helpers/temporary-folder.js";
 import { tinyConfig } from "../helpers/tiny-run.js";
 import { copiedTokenizer } from "../helpers/tokenizer-folder.js";
