@@ -1,5 +1,7 @@
 import test from "ava";
 import type { PackedBatch } from "#src/native/types.js";
+import { composePlan } from "#src/methods/plan.js";
+import { mixout } from "#src/methods/mixout.js";
 import { goldenModels, openGolden, relativeError, type GoldenModel } from "../helpers/golden.js";
 import { plainPlan, stepOptions } from "../helpers/plan.js";
 
@@ -47,15 +49,23 @@ function batchOf({ shape }: GoldenModel, lengths: (number | "n")[], seed: number
   };
 }
 
-/** Loss and gradient norm with dropout, and the gradients without. */
+/** Loss and gradient norm with dropout and with mixout, and the gradients without either. */
 async function compute(model: GoldenModel, batch: PackedBatch, step: number) {
   const { session } = model;
+  // The start lies elsewhere than the weights, which mixout would else not change.
+  await session.setPlan(composePlan(session.parameters, [mixout({ p: 0.3 })]), { initSeed: 0, keepStart: true });
+  const start = await session.readBuffer("start");
+  await session.writeBuffer(
+    "start",
+    start.map((value, i) => value + 0.01 * Math.sin(i)),
+  );
+  const mixed = await session.train([batch], stepOptions({ step, learningRate: 0, dropout: false }));
   await session.setPlan(plainPlan(session.parameters), { initSeed: 0, keepStart: false });
   const dropped = await session.train([batch], stepOptions({ step, learningRate: 0 }));
   const { loss } = await session.gradients(batch);
   const gradients = new Map<string, Float32Array>();
   for (const { name } of session.parameters) gradients.set(name, await session.readGradient(name));
-  return { dropped, loss, gradients };
+  return { mixed, dropped, loss, gradients };
 }
 
 /** A key's bias has a true gradient of zero: what stands there is rounding. */
@@ -78,6 +88,8 @@ for (const name of goldenModels) {
         t.true(Math.abs(a - b) <= tolerance * Math.max(Math.abs(b), 0.1), `${lengths.join("+")} ${what}: ${a} ${b}`);
       close(ours.dropped.loss, theirs.dropped.loss, "loss with dropout");
       close(ours.dropped.gradNorm, theirs.dropped.gradNorm, "norm with dropout");
+      close(ours.mixed.loss, theirs.mixed.loss, "loss with mixout");
+      close(ours.mixed.gradNorm, theirs.mixed.gradNorm, "norm with mixout");
       close(ours.loss, theirs.loss, "loss");
       const error = relativeError(flat(ours.gradients), flat(theirs.gradients));
       t.true(error < tolerance, `${lengths.join("+")} gradients: ${error}`);
