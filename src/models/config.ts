@@ -18,12 +18,14 @@ export interface ModelConfig {
   initializerRange: number;
   /** The whole file: what is not understood here is kept when the model is saved. */
   raw: Record<string, unknown>;
+  /** Numbers of the file that are whole but written as fractions, such as 0.0: transformers tells them apart. */
+  fractions: ReadonlyMap<string, string>;
 }
 
 /** @throws CheckpointError when config.json is missing, is not JSON, or describes a model that is not supported. */
 export async function readModelConfig(folder: string): Promise<ModelConfig> {
   const path = join(folder, "config.json");
-  const raw = await readJson(folder, path);
+  const { raw, text } = await readJson(folder, path);
   const fields = new ConfigFields(path, raw);
   const type = readModelType(path, raw);
   refuseDecoders(path, raw);
@@ -35,10 +37,23 @@ export async function readModelConfig(folder: string): Promise<ModelConfig> {
     labels,
     initializerRange: fields.positive(type.initializerKey, 0.02),
     raw,
+    fractions: wholeFractions(raw, text),
   };
 }
 
-async function readJson(folder: string, path: string): Promise<Record<string, unknown>> {
+function wholeFractions(raw: Record<string, unknown>, text: string): ReadonlyMap<string, string> {
+  const found = new Map<string, string>();
+  for (const [key, value] of Object.entries(raw)) {
+    if (!Number.isInteger(value)) continue;
+    const spelled = new RegExp(`${JSON.stringify(key).replaceAll(/[^\w"]/g, "\\$&")}\\s*:\\s*(-?\\d+\\.\\d+)`).exec(
+      text,
+    )?.[1];
+    if (spelled !== undefined) found.set(key, spelled);
+  }
+  return found;
+}
+
+async function readJson(folder: string, path: string): Promise<{ raw: Record<string, unknown>; text: string }> {
   let text: string;
   try {
     text = await readFile(path, "utf8");
@@ -61,7 +76,7 @@ async function readJson(folder: string, path: string): Promise<Record<string, un
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     throw new CheckpointError(`${path} is not a JSON object.`);
   }
-  return value as Record<string, unknown>;
+  return { raw: value as Record<string, unknown>, text };
 }
 
 function readModelType(path: string, raw: Record<string, unknown>): ModelType {

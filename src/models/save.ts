@@ -34,11 +34,21 @@ export async function saveModel(folder: string, options: SaveOptions): Promise<v
   await refuseForeignFolder(folder);
   const tokenizer = await Promise.all(options.tokenizerFiles.map(readTokenizerFile));
   await replaceFolder(folder, async (temporary) => {
-    await writeFileAtomic(join(temporary, "config.json"), `${JSON.stringify(savedConfig(options), null, 2)}\n`);
+    await writeFileAtomic(join(temporary, "config.json"), configText(options));
     for (const { name, content } of tokenizer) await writeFileAtomic(join(temporary, name), content);
     const metadata = { format: "pt", ...options.metadata };
     await writeSafetensors(join(temporary, "model.safetensors"), savedTensors(options), metadata);
   });
+}
+
+/** Whole numbers that the original spells as fractions keep that spelling, which JSON.stringify would not give them. */
+function configText(options: SaveOptions): string {
+  const { fractions } = options.config;
+  const text = JSON.stringify(savedConfig(options), null, 2).replaceAll(
+    /^ {2}"([^"]+)": (-?\d+)(?=,?$)/gm,
+    (line, key: string, value: string) => line.replace(new RegExp(`${value}$`), fractions.get(key) ?? value),
+  );
+  return `${text}\n`;
 }
 
 function savedConfig({ config, labels, problem, dtype }: SaveOptions): Record<string, unknown> {

@@ -175,3 +175,19 @@ test("an output that cannot be written is an OutputError that names it", async (
   });
   t.true(error.message.includes("file/best"));
 });
+
+test("a 0.0 of the original config.json stays 0.0, which transformers does not take for 0", async (t) => {
+  const options = await goldenOptions("bert-classification");
+  const original = join(goldenCheckpoint("bart-classification"), "config.json");
+  const bart = await readModelConfig(goldenCheckpoint("bart-classification"));
+  const folder = await savedFolder(t, {
+    ...options,
+    config: { ...options.config, raw: bart.raw, fractions: bart.fractions },
+  });
+  const spelled = async (path: string) =>
+    (await readFile(path, "utf8")).match(/^ {2}"\w+": -?[\d.]+/gm)!.filter((line) => /\.0$|: \d+$/.test(line));
+  const kept = (await spelled(original)).filter((line) => !line.includes("num_labels"));
+  t.true(kept.includes('  "encoder_layerdrop": 0.0') && kept.includes('  "d_model": 32'));
+  const saved = await spelled(join(folder, "config.json"));
+  t.deepEqual(saved.filter((line) => !line.includes("num_labels")).sort(), kept.sort());
+});
