@@ -185,7 +185,7 @@ StepResult Engine::train(const std::vector<PackedBatch>& parts, const StepOption
       arena_.start().defined() ? std::optional<at::Tensor>(arena_.start()) : std::nullopt;
   operators::adamw_(arena_.values(), arena_.gradients(), arena_.moment1(), arena_.moment2(), start, arena_.bounds(),
                     settings_, flags_, squared_norm, options.learning_rate, options.betas[0], options.betas[1],
-                    options.eps, options.bias_correction, options.step, options.max_grad_norm);
+                    options.eps, options.bias_correction, options.step, options.max_grad_norm, std::nullopt);
   return result;
 }
 
