@@ -26,7 +26,7 @@ std::vector<std::vector<float>> adamw_alone(const std::vector<float>& values,
     const auto step = static_cast<int64_t>(after.size()) + 1;
     operators::adamw_(parameter, gradient, moment1, moment2, std::nullopt, bounds, settings, flags,
                       operators::squared_norm(gradient, bounds, flags), options.learning_rate, options.beta1,
-                      options.beta2, options.eps, options.bias_correction, step, 0);
+                      options.beta2, options.eps, options.bias_correction, step, 0, std::nullopt);
     const float* data = parameter.const_data_ptr<float>();
     after.emplace_back(data, data + count);
   }

@@ -202,10 +202,11 @@ StepResult Engine::train(const std::vector<PackedBatch>& parts, const StepOption
   if (!result.finite) return result;
   const std::optional<at::Tensor> start =
       arena_.start().defined() ? std::optional<at::Tensor>(arena_.start()) : std::nullopt;
+  const std::optional<at::Tensor> copy =
+      arena_.compute().defined() ? std::optional<at::Tensor>(arena_.compute()) : std::nullopt;
   operators::adamw_(arena_.values(), arena_.gradients(), arena_.moment1(), arena_.moment2(), start, bounds, settings,
                     flags, squared_norm, options.learning_rate, options.betas[0], options.betas[1], options.eps,
-                    options.bias_correction, options.step, options.max_grad_norm);
-  arena_.values_changed();
+                    options.bias_correction, options.step, options.max_grad_norm, copy);
   return result;
 }
 

@@ -51,17 +51,17 @@ at::Tensor mixout_backward(const at::Tensor& grad_output, const std::optional<at
 void adamw_(const at::Tensor& values, const at::Tensor& gradients, const at::Tensor& moment1, const at::Tensor& moment2,
             const std::optional<at::Tensor>& start, const at::Tensor& bounds, const at::Tensor& settings,
             const at::Tensor& flags, const at::Tensor& squared_norm, double lr, double beta1, double beta2, double eps,
-            bool bias_correction, int64_t step, double max_grad_norm) {
+            bool bias_correction, int64_t step, double max_grad_norm, const std::optional<at::Tensor>& compute) {
   using Signature = void(at::Tensor&, const at::Tensor&, at::Tensor&, at::Tensor&, const std::optional<at::Tensor>&,
                          const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&, double, double,
-                         double, double, bool, int64_t, double);
+                         double, double, bool, int64_t, double, const std::optional<at::Tensor>&);
   static const auto op = find<Signature>("steadytune::adamw_");
   // The schema's alias annotations ask for lvalues; a tensor handle is cheap to copy.
   at::Tensor values_handle = values;
   at::Tensor moment1_handle = moment1;
   at::Tensor moment2_handle = moment2;
   op.call(values_handle, gradients, moment1_handle, moment2_handle, start, bounds, settings, flags, squared_norm, lr,
-          beta1, beta2, eps, bias_correction, step, max_grad_norm);
+          beta1, beta2, eps, bias_correction, step, max_grad_norm, compute);
 }
 
 at::Tensor squared_norm(const at::Tensor& gradients, const at::Tensor& bounds, const at::Tensor& flags) {

@@ -32,7 +32,7 @@ at::Tensor mixout_backward(const at::Tensor& grad_output, const std::optional<at
 void adamw_(const at::Tensor& values, const at::Tensor& gradients, const at::Tensor& moment1, const at::Tensor& moment2,
             const std::optional<at::Tensor>& start, const at::Tensor& bounds, const at::Tensor& settings,
             const at::Tensor& flags, const at::Tensor& squared_norm, double lr, double beta1, double beta2, double eps,
-            bool bias_correction, int64_t step, double max_grad_norm);
+            bool bias_correction, int64_t step, double max_grad_norm, const std::optional<at::Tensor>& compute);
 
 at::Tensor squared_norm(const at::Tensor& gradients, const at::Tensor& bounds, const at::Tensor& flags);
 

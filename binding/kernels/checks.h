@@ -191,8 +191,9 @@ inline void check_bounds(const char* op, const at::Tensor& bounds, int64_t eleme
   }
 }
 
-inline void check_buffer(const char* op, const char* name, const at::Tensor& buffer, const at::Tensor& values) {
-  check_tensor(op, name, buffer, at::kFloat, 1);
+inline void check_buffer(const char* op, const char* name, const at::Tensor& buffer, const at::Tensor& values,
+                         at::ScalarType dtype = at::kFloat) {
+  check_tensor(op, name, buffer, dtype, 1);
   check_device(op, name, buffer, values);
   TORCH_CHECK(buffer.numel() == values.numel(), "steadytune::", op, ": ", name, " has ", buffer.numel(),
               " elements, the others ", values.numel(), ".");

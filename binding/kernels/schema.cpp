@@ -65,11 +65,12 @@ TORCH_LIBRARY(steadytune, m) {
   // segment; elements outside all segments do not change. `settings` float32 [S, 2]: lr_scale, weight_decay. `flags`
   // int32 [S]: bits of SegmentFlag (adamw.h). `squared_norm` float64 []: of all gradients, from the operator below;
   // when it is not finite nothing changes. `step` counts from 1. Without bias correction this is BertAdam.
-  // `max_grad_norm` = 0 turns clipping off.
+  // `max_grad_norm` = 0 turns clipping off. `compute`, bfloat16 and as long as `values`, takes the new values rounded;
+  // where a value does not change its copy is not written.
   m.def(
       "adamw_(Tensor(a!) values, Tensor gradients, Tensor(b!) moment1, Tensor(c!) moment2, Tensor? start, "
       "Tensor bounds, Tensor settings, Tensor flags, Tensor squared_norm, float lr, float beta1, float beta2, "
-      "float eps, bool bias_correction, int step, float max_grad_norm) -> ()");
+      "float eps, bool bias_correction, int step, float max_grad_norm, Tensor(d!)? compute=None) -> ()");
 
   // Sum of squares over all segments that are not frozen, float64 [].
   m.def("squared_norm(Tensor gradients, Tensor bounds, Tensor flags) -> Tensor");

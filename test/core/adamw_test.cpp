@@ -64,12 +64,13 @@ struct State {
 
 /// The operator on `state`; the norm is the one of the gradients.
 void step(State& state, const at::Tensor& gradients, const std::vector<Segment>& segments, const Settings& settings,
-          int64_t number, const std::optional<at::Tensor>& start = std::nullopt) {
+          int64_t number, const std::optional<at::Tensor>& start = std::nullopt,
+          const std::optional<at::Tensor>& compute = std::nullopt) {
   const Table segment_table = table(segments);
   const at::Tensor norm = operators::squared_norm(gradients, segment_table.bounds, segment_table.flags);
   operators::adamw_(state.values, gradients, state.moment1, state.moment2, start, segment_table.bounds,
                     segment_table.settings, segment_table.flags, norm, settings.lr, settings.beta1, settings.beta2,
-                    settings.eps, settings.bias_correction, number, settings.max_grad_norm);
+                    settings.eps, settings.bias_correction, number, settings.max_grad_norm, compute);
 }
 
 /// The formulas of torch.optim.AdamW (and of BertAdam without bias correction) in float64, element by element.
@@ -240,13 +241,44 @@ TEST("clipping scales all gradients by one factor, as clip_grad_norm_ does") {
   EXPECT_AT_MOST(relative_error(free.moment1, gradients * 0.1), 1e-6);
 }
 
+TEST("the compute copy is the new value rounded to bfloat16, and nothing else changes a bit") {
+  const at::Tensor initial = reference::noise({awkward_elements}, 1);
+  const at::Tensor start = reference::noise({awkward_elements}, 3);
+  const Settings settings{.max_grad_norm = 1.0};
+  State with_copy(initial);
+  State without(initial);
+  const at::Tensor compute = initial.to(at::kBFloat16);
+  for (int64_t t = 1; t <= 3; ++t) {
+    const at::Tensor gradients = reference::noise({awkward_elements}, 10 + t);
+    step(with_copy, gradients, awkward, settings, t, start, compute);
+    step(without, gradients, awkward, settings, t, start);
+    EXPECT(with_copy.same_bits(without));
+    EXPECT(reference::same_bits(compute, with_copy.values.to(at::kBFloat16)));
+  }
+}
+
+TEST("where nothing changes the compute copy is not written") {
+  const at::Tensor marks = at::full({awkward_elements}, 7.0, at::kBFloat16);
+  const at::Tensor compute = marks.clone();
+  State state(reference::noise({awkward_elements}, 1));
+  at::Tensor gradients = reference::noise({awkward_elements}, 2);
+  step(state, gradients, awkward, {}, 1, reference::noise({awkward_elements}, 3), compute);
+  EXPECT_EQUAL(compute.slice(0, 512, 960).ne(7.0).sum().item<int64_t>(), 0);
+  EXPECT_EQUAL(compute.slice(0, 41152).ne(7.0).sum().item<int64_t>(), 0);
+  gradients[57] = std::numeric_limits<float>::infinity();
+  const at::Tensor before = compute.clone();
+  step(state, gradients, {{.begin = 0, .end = 100}}, {}, 2, std::nullopt, compute);
+  EXPECT(reference::same_bits(compute, before));
+}
+
 TEST("no segments is no work") {
   State state(at::ones({4}));
   const State initial(at::ones({4}));
   const at::Tensor bounds = at::empty({0, 2}, at::kLong);
   const at::Tensor flags = at::empty({0}, at::kInt);
   operators::adamw_(state.values, at::ones({4}), state.moment1, state.moment2, std::nullopt, bounds, at::empty({0, 2}),
-                    flags, operators::squared_norm(at::ones({4}), bounds, flags), 1.0, 0.9, 0.999, 1e-8, true, 1, 0.0);
+                    flags, operators::squared_norm(at::ones({4}), bounds, flags), 1.0, 0.9, 0.999, 1e-8, true, 1, 0.0,
+                    std::nullopt);
   EXPECT(state.same_bits(initial));
 }
 
@@ -307,6 +339,10 @@ TEST("bad arguments of the arena's operators are refused by name") {
            {{.begin = 0, .end = 8, .weight_decay = 0.1f, .flags = steadytune::segment_decay_towards_start}}, {}, 1),
       "no start values were given");
   EXPECT_THROWS(step(state, gradients.to(at::kDouble), {{.begin = 0, .end = 8}}, {}, 1), "gradients must be Float");
+  EXPECT_THROWS(step(state, gradients, {{.begin = 0, .end = 8}}, {}, 1, std::nullopt, at::ones({8})),
+                "compute must be BFloat16");
+  EXPECT_THROWS(step(state, gradients, {{.begin = 0, .end = 8}}, {}, 1, std::nullopt, at::ones({7}, at::kBFloat16)),
+                "compute has 7 elements, the others 8");
   const Table segments = table({{.begin = 0, .end = 8}});
   EXPECT_THROWS(operators::squared_norm(gradients, segments.bounds, ints({0, 0})), "1 segments have 2 flags");
   EXPECT_THROWS(operators::segment_squared_distance(gradients, at::ones({9}), segments.bounds), "start has 9 elements");

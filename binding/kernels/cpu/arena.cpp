@@ -45,7 +45,7 @@ void check_cpu(const char* op, const char* name, const at::Tensor& tensor) {
 void adamw_(at::Tensor& values, const at::Tensor& gradients, at::Tensor& moment1, at::Tensor& moment2,
             const std::optional<at::Tensor>& start, const at::Tensor& bounds, const at::Tensor& settings,
             const at::Tensor& flags, const at::Tensor& squared_norm, double lr, double beta1, double beta2, double eps,
-            bool bias_correction, int64_t step, double max_grad_norm) {
+            bool bias_correction, int64_t step, double max_grad_norm, const std::optional<at::Tensor>& compute) {
   const char* op = "adamw_";
   check_buffer(op, "values", values, values);
   check_buffer(op, "gradients", gradients, values);
@@ -54,6 +54,10 @@ void adamw_(at::Tensor& values, const at::Tensor& gradients, at::Tensor& moment1
   const bool has_start = start.has_value() && start->defined();
   if (has_start) {
     check_buffer(op, "start", *start, values);
+  }
+  const bool copies = compute.has_value() && compute->defined();
+  if (copies) {
+    check_buffer(op, "compute", *compute, values, at::kBFloat16);
   }
   check_cpu(op, "bounds", bounds);
   check_bounds(op, bounds, values.numel());
@@ -103,6 +107,7 @@ void adamw_(at::Tensor& values, const at::Tensor& gradients, at::Tensor& moment1
   float* first = moment1.mutable_data_ptr<float>();
   float* second = moment2.mutable_data_ptr<float>();
   const float* origin = has_start ? start->const_data_ptr<float>() : nullptr;
+  c10::BFloat16* copy = copies ? compute->mutable_data_ptr<c10::BFloat16>() : nullptr;
   const std::vector<Chunk> chunks = plan_chunks(bounds.const_data_ptr<int64_t>(), segments, flag);
   at::parallel_for(0, static_cast<int64_t>(chunks.size()), 1, [&](int64_t from, int64_t to) {
     for (int64_t i = from; i < to; ++i) {
@@ -110,7 +115,7 @@ void adamw_(at::Tensor& values, const at::Tensor& gradients, at::Tensor& moment1
       const AdamwCoefficients& c = coefficients[segment];
       const bool towards_start = (flag[segment] & segment_decay_towards_start) != 0 && c.decay != 0.0f;
       vector_kernels().adamw(c, value + begin, gradient + begin, first + begin, second + begin,
-                             towards_start ? origin + begin : nullptr, end - begin);
+                             towards_start ? origin + begin : nullptr, copies ? copy + begin : nullptr, end - begin);
     }
   });
 }

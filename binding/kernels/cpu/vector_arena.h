@@ -2,14 +2,14 @@
 
 #include <algorithm>
 
-#include "kernels/cpu/vector_math.h"
+#include "kernels/cpu/vector_elements.h"
 
 namespace steadytune::kernels::cpu {
 namespace {
 
-template <bool towards_start>
+template <bool towards_start, bool copies>
 void adamw_elements(const AdamwCoefficients& c, float* values, const float* gradients, float* moment1, float* moment2,
-                    const float* start, int64_t count) {
+                    const float* start, c10::BFloat16* compute, int64_t count) {
   for (int64_t i = 0; i < count; i += width) {
     const int64_t size = std::min(width, count - i);
     const auto load = [&](const float* from) {
@@ -24,17 +24,21 @@ void adamw_elements(const AdamwCoefficients& c, float* values, const float* grad
     adamw_element(c, value, load(gradients), first, second, towards_start ? load(start) : Vec(0.0f),
                   [](const Vec& values) { return values.sqrt(); });
     store(value, values);
+    if constexpr (copies) {
+      size == width ? store_vector(compute + i, value, Whole{}) : store_vector(compute + i, value, size);
+    }
     store(first, moment1);
     store(second, moment2);
   }
 }
 
 inline void adamw_segment(const AdamwCoefficients& c, float* values, const float* gradients, float* moment1,
-                          float* moment2, const float* start, int64_t count) {
-  if (start != nullptr) {
-    adamw_elements<true>(c, values, gradients, moment1, moment2, start, count);
+                          float* moment2, const float* start, c10::BFloat16* compute, int64_t count) {
+  const auto run = [&](auto elements) { elements(c, values, gradients, moment1, moment2, start, compute, count); };
+  if (compute != nullptr) {
+    start != nullptr ? run(adamw_elements<true, true>) : run(adamw_elements<false, true>);
   } else {
-    adamw_elements<false>(c, values, gradients, moment1, moment2, nullptr, count);
+    start != nullptr ? run(adamw_elements<true, false>) : run(adamw_elements<false, false>);
   }
 }
 

@@ -129,9 +129,9 @@ struct VectorKernels {
   int64_t (*attention_backward_scratch)(int64_t length, int64_t head_size);
   /// Factors of the elements [first, first + count) of one parameter; `first` is a multiple of 8.
   void (*mixout_factors)(const MixoutDraw& draw, int64_t first, int64_t count, float* factors);
-  /// `start` may be null: decay towards zero.
+  /// `start` may be null: decay towards zero. So may `compute`, the copy of the new values in bfloat16.
   void (*adamw)(const AdamwCoefficients& coefficients, float* values, const float* gradients, float* moment1,
-                float* moment2, const float* start, int64_t count);
+                float* moment2, const float* start, c10::BFloat16* compute, int64_t count);
   /// Sum of squares, in double.
   double (*squared_sum)(const float* values, int64_t count);
   double (*squared_distance)(const float* values, const float* start, int64_t count);
