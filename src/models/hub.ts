@@ -87,7 +87,9 @@ export async function fetchModel(name: string, revision: string, options: HubOpt
 }
 
 /** The hub did not answer, which says nothing about the model. */
-class Unreachable extends HubError {}
+class Unreachable extends HubError {
+  override name = HubError.name;
+}
 
 interface RemoteFile {
   path: string;
@@ -345,19 +347,23 @@ function asHubError(error: unknown, name: string, revision: string): unknown {
   if (error instanceof SteadytuneError) return error;
   const id = idOf(name, revision);
   const status = statusOf(error);
+  const here = `There is no folder ${name} here, so the hub was asked.`;
   if (status === 401 || status === 403) {
     return new HubError(`${endpoint()} does not give out ${id}: it is private, gated, or does not exist.`, {
-      hint: "Check the name; for a private or gated model set HF_TOKEN to a token that may read it.",
+      hint: `Check the name; for a private or gated model set HF_TOKEN to a token that may read it. ${here}`,
       cause: error,
     });
   }
   if (status === 404) {
-    return new HubError(`${endpoint()} has no ${id}.`, { hint: "Check the name and the revision.", cause: error });
+    return new HubError(`${endpoint()} has no ${id}.`, {
+      hint: `Check the name and the revision. ${here}`,
+      cause: error,
+    });
   }
   const { path } = error as NodeJS.ErrnoException;
   if (path !== undefined) return asOutputError(error, path);
   return new Unreachable(`${endpoint()} did not deliver ${id}: ${reasonOf(error)}.`, {
-    hint: "Check the network, or HF_ENDPOINT; with the model in the cache, HF_HUB_OFFLINE=1 works without either.",
+    hint: `Check the network, or HF_ENDPOINT; with the model in the cache, HF_HUB_OFFLINE=1 works without either. ${here}`,
     cause: error,
   });
 }

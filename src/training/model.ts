@@ -113,9 +113,18 @@ export class Model implements AsyncDisposable {
     this.#batchSize = parts.batchSize;
   }
 
-  /** One prediction per text: label and probabilities, or a score. @throws AbortedError between two batches. */
+  /**
+   * One prediction per text: label and probabilities, or a score.
+   *
+   * @throws DataError for what is no text; AbortedError between two batches.
+   */
   async predict(texts: readonly TextInput[], { signal }: PredictOptions = {}): Promise<Prediction[]> {
-    const examples = texts.map((input, row) => ({ ...textsOf(input), row, label: null }));
+    if (!Array.isArray(texts)) throw new ConfigError("predict takes a list of texts, and was given something else");
+    const examples = (texts as readonly TextInput[]).map((input, row) => ({
+      ...textsOf(input, row),
+      row,
+      label: null,
+    }));
     return predictionsOf({ problem: this.problem, labels: [...this.labels] }, await this.#logits(examples, signal));
   }
 
@@ -258,8 +267,15 @@ async function trainedLength(folder: string): Promise<number> {
   return Number.isInteger(length) && length > 0 ? length : usualMaxLength;
 }
 
-function textsOf(input: TextInput): { text: string; pair: string | null } {
-  if (typeof input === "string") return { text: input, pair: null };
-  if ("text" in input) return { text: input.text, pair: input.pair ?? null };
-  return { text: input[0], pair: input[1] };
+/** Callers in plain JavaScript pass anything. */
+function textsOf(input: TextInput, row: number): { text: string; pair: string | null } {
+  const given: unknown = input;
+  let texts: unknown[] = [given];
+  if (Array.isArray(given)) texts = given;
+  else if (typeof given === "object" && given !== null && "text" in given)
+    texts = [given.text, "pair" in given ? given.pair : null];
+  const [text, pair = null] = texts;
+  if (typeof text === "string" && (pair === null || typeof pair === "string") && texts.length <= 2)
+    return { text, pair };
+  throw new DataError(`input ${row} is neither a text nor a pair of texts: ${JSON.stringify(given)?.slice(0, 100)}`);
 }

@@ -94,6 +94,22 @@ test("a checkpoint without a trained classifier cannot predict", async (t) => {
   await t.throwsAsync(loadModel(model), { instanceOf: CheckpointError });
 });
 
+test("what is no text is refused by its place in the list", async (t) => {
+  await using model = await loadModel(join(await trained(temporaryFolder(t)), "best"), { threads: 1 });
+  const predict = (texts: unknown) => model.predict(texts as string[]);
+  await t.throwsAsync(predict("where is my order"), { instanceOf: ConfigError, message: /takes a list of texts/ });
+  for (const wrong of [3, null, {}, { txt: "a" }, ["a", 1], ["a", "b", "c"], []]) {
+    await t.throwsAsync(predict(["where", wrong]), {
+      instanceOf: DataError,
+      message: /^input 1 is neither a text nor/,
+    });
+  }
+  t.is(
+    (await model.predict(["a", ["a", "b"], { text: "a" }, { text: "a", pair: null }, { text: "a", pair: "b" }])).length,
+    5,
+  );
+});
+
 test("lengths and batch sizes that make no sense are refused", async (t) => {
   const model = tinyModel(temporaryFolder(t));
   await t.throwsAsync(loadModel(model, { maxLength: 65 }), { instanceOf: ConfigError, message: /64 positions/ });
