@@ -69,7 +69,7 @@ alphabets = [
     "½²①Ⅷﬁﬀ™℃Å\u212a\U0001d49c\U0001f642\U0001f1e6\U0001f468\U0001f3fdｱＡ１",
     "0123456789",
 ]
-words = ["the", " cat", "parcel", "It's", "'re", "couldn't", "'LL", "``", "''", "neighbour", "Straße", "x" * 101, "y" * 300, "eé"]
+words = ["the", "...", "....", " cat", "parcel", "It's", "'re", "couldn't", "'LL", "``", "''", "neighbour", "Straße", "x" * 101, "y" * 300, "eé"]
 
 
 def corpus():
@@ -167,7 +167,8 @@ def unigram(special_tokens, normalizer, pre_tokenizer, unknown):
     # The trainer's sums, and so the order of pieces, differ from run to run in the last digits.
     vocabulary = [tuple(entry) for entry in json.loads(tokenizer.to_str())["model"]["vocab"]]
     first = len(special_tokens)
-    pieces = sorted(((piece, round(score, 2)) for piece, score in vocabulary[first:]), key=lambda e: (-e[1], e[0]))
+    # Thirds have all the digits of a double, as real scores do, so that it matters how they are read.
+    pieces = sorted(((piece, round(score, 2) / 3) for piece, score in vocabulary[first:]), key=lambda e: (-e[1], e[0]))
     tokenizer.model = models.Unigram(vocabulary[:first] + pieces, tokenizer.token_to_id(unknown), False)
     return tokenizer
 

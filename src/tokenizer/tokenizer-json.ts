@@ -247,13 +247,27 @@ function parseModel(json: ModelJson, path: string): { model: WordModel; ids: num
       return { model: createBytePair(bytePair, path), ids: Object.values(json.vocab) };
     }
     case "Unigram": {
-      const vocabulary = json.vocab;
+      const vocabulary = json.vocab.map(([piece, score]) => [piece, readScore(score)] as const);
       if (json.unk_id >= vocabulary.length) {
         throw new TokenizerError(`${path}: model.unk_id ${json.unk_id} is not in model.vocab`);
       }
       return { model: createUnigram({ vocabulary, unknownId: json.unk_id }), ids: [vocabulary.length - 1] };
     }
   }
+}
+
+/**
+ * A score as the reference's reader of JSON (serde_json) reads it: the digits as a whole number, rounded to a double,
+ * over a power of ten, rounded again. That is off by the last bit for a quarter of all scores, and which of two cuts
+ * with the same pieces in another order ("." and "..") is better depends on that bit.
+ */
+function readScore(score: number): number {
+  const [mantissa = "0", power = "0"] = Math.abs(score).toExponential().split("e");
+  const digits = mantissa.replace(".", "");
+  const exponent = Number(power) - (digits.length - 1);
+  const whole = Number(BigInt(digits));
+  const value = exponent < 0 ? whole / Number(`1e${-exponent}`) : whole * Number(`1e${exponent}`);
+  return score < 0 ? -value : value;
 }
 
 /** A merge as old files ("a b") or new ones (["a", "b"]) write it. */

@@ -21,6 +21,7 @@ const pieces = [
   ),
   "x".repeat(101),
   "zq".repeat(80),
+  "....",
 ];
 
 /** Texts of every script, white space and control characters, with `special` tokens among them; never empty. */

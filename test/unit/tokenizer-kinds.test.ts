@@ -7,7 +7,7 @@ import { loadTokenizer } from "#src/tokenizer/tokenizer.js";
 import { accents } from "#src/tokenizer/unicode-characters.js";
 import test from "ava";
 
-import { tokenizerKind, tokenizerKinds } from "../helpers/tokenizer-folder.js";
+import { folderWith, tokenizerKind, tokenizerKinds } from "../helpers/tokenizer-folder.js";
 
 /** As scripts/make-tokenizer-fixtures.py writes it. */
 interface Reference {
@@ -92,3 +92,17 @@ for (const kind of tokenizerKinds) {
     }
   });
 }
+
+test("scores are read as the reference reads them, to the last bit, which decides between equal cuts", async (t) => {
+  const scores = { "<unk>": 0, "▁": -1.7393481440830723, ".": -4.273404447574167, "..": -6.7683148524115415 };
+  const json = {
+    added_tokens: [],
+    normalizer: null,
+    pre_tokenizer: { type: "Metaspace", replacement: "▁", prepend_scheme: "always", split: true },
+    post_processor: { type: "BertProcessing", cls: ["<unk>", 0], sep: ["<unk>", 0] },
+    model: { type: "Unigram", unk_id: 0, vocab: Object.entries(scores) },
+  };
+  const tokenizer = await loadTokenizer(await folderWith(t, { "tokenizer.json": json }));
+  // "▁", ".", "..": as tokenizers 0.23.3 cuts it; with the scores as JavaScript reads them "▁", "..", "." is better.
+  t.deepEqual(tokenizer.encode("...", null, 8).tokenIds, [0, 1, 2, 3, 0]);
+});
