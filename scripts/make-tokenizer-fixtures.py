@@ -69,7 +69,7 @@ alphabets = [
     "½²①Ⅷﬁﬀ™℃Å\u212a\U0001d49c\U0001f642\U0001f1e6\U0001f468\U0001f3fdｱＡ１",
     "0123456789",
 ]
-words = ["the", "...", "....", " cat", "parcel", "It's", "'re", "couldn't", "'LL", "``", "''", "neighbour", "Straße", "x" * 101, "y" * 300, "eé"]
+words = ["the", "e\u0301", "ſ\u0301", "か\u3099", "\r\n", "...", "....", " cat", "parcel", "It's", "'re", "couldn't", "'LL", "``", "''", "neighbour", "Straße", "x" * 101, "y" * 300, "eé"]
 
 
 def corpus():
