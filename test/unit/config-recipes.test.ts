@@ -65,4 +65,5 @@ test("recipes named after methods hold the values of the released code's sample 
     { name: "pretrained-weight-decay", lambda: 1e-3 },
   ]);
   t.is(completeConfig({ extends: "longer" }).steps, 400);
+  t.deepEqual(completeConfig({ extends: "mixout" }).methods, [{ name: "mixout", p: 0.1 }]);
 });
