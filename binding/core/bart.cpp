@@ -64,6 +64,8 @@ Model::Output Bart::forward(const Pass& pass, bool keep_hidden_states) const {
     if (keep_hidden_states) output.hidden_states.push_back(x);
   };
   const PackedBatch& batch = pass.batch;
+  // The head reads one token of each row, so the last network need not compute the others.
+  const bool summary_only = pass.form == Form::fused && !keep_hidden_states;
   at::Tensor encoded = embed(pass, batch.token_ids, position_, embedding_norm_, Site::embeddings);
   keep(encoded);
   for (const Block& block : blocks_) {
@@ -77,11 +79,12 @@ Model::Output Bart::forward(const Pass& pass, bool keep_hidden_states) const {
     pass.check_stop();
     x = block.attention(pass, x, true, false);
     x = block.cross_attention(pass, x, encoded);
-    x = block.ffn(pass, x, false);
+    const bool summary = summary_only && &block == &decoder_blocks_.back();
+    x = block.ffn(pass, summary ? x.index_select(0, batch.summary_tokens) : x, summary);
     keep(x);
   }
   pass.check_stop();
-  head_.read(pass, x, false, output);
+  head_.read(pass, x, summary_only, output);
   return output;
 }
 

@@ -1,5 +1,6 @@
 #include "core/encoder_shape.h"
 
+#include <cmath>
 #include <string>
 
 #include "core/error.h"
@@ -19,7 +20,7 @@ void check_size(const char* key, int64_t value, int64_t largest) {
 }
 
 void check_probability(const char* key, double value) {
-  if (!(value >= 0 && value < 1)) {
+  if (!is_probability(value)) {
     throw Error("ERR_CONFIG", std::string("the model's ") + key + " is " + std::to_string(value) +
                                   ", but a dropout probability must be at least 0 and below 1");
   }
@@ -34,6 +35,8 @@ void check_heads(const char* what, int64_t heads, int64_t hidden_size) {
 }
 
 }  // namespace
+
+bool is_probability(double p) { return p >= 0 && p < 1 && std::lround(p * 65536) < 65536; }
 
 void EncoderShape::check() const {
   check_size("vocabularySize", vocabulary_size, largest_size);

@@ -19,6 +19,9 @@ struct DecoderShape {
   int64_t start_id;
 };
 
+/// At least 0, and below 1 in the steps of 1/65536 in which masks are drawn.
+bool is_probability(double p);
+
 /// The shape of an encoder with its head: EncoderShape of src/native/types.ts.
 struct EncoderShape {
   Family family;

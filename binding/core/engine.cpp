@@ -47,7 +47,7 @@ void check_step(const StepOptions& options) {
 }
 
 void check_mixout(const ParameterInfo& parameter, const Mixout& mixout) {
-  if (!(mixout.p >= 0 && mixout.p < 1)) {
+  if (!is_probability(mixout.p)) {
     throw Error("ERR_CONFIG", "the plan of '" + parameter.name + "' has a mixout p outside 0 <= p < 1");
   }
   if (parameter.shape.size() != 2 || parameter.role == Role::embedding) {
@@ -120,6 +120,7 @@ void Engine::set_plan(const std::vector<ParameterPlan>& plan, int64_t init_seed,
     }
     if (entry.mixout) check_mixout(arena_.parameters()[i], *entry.mixout);
   }
+  model_->check_mixing(plan);
   const at::NoGradGuard no_grad;
   for (size_t i = 0; i < count; ++i) reset(i, plan[i], init_seed);
   arena_.values_changed();
@@ -154,12 +155,12 @@ void Engine::train_with(const std::vector<ParameterPlan>& plan) {
   segments_ = cut_segments(arena_, plan_, touched_words_);
 }
 
-/// Words that no batch has touched have no gradient to be cleared of.
+/// Words outside the step before have no gradient to be cleared of.
 void Engine::zero_gradients() {
   const int64_t begin = arena_.begin_of(touched_words_.table());
   const int64_t end = begin + arena_.parameters()[touched_words_.table()].elements();
   arena_.gradients().narrow(0, 0, begin).zero_();
-  touched_words_.zero(arena_.gradients());
+  touched_words_.zero_marked(arena_.gradients());
   arena_.gradients().narrow(0, end, arena_.elements() - end).zero_();
 }
 
@@ -176,7 +177,7 @@ void Engine::accumulate(const PackedBatch& batch, const DrawKey& draws, int64_t 
 
 StepResult Engine::train(const std::vector<PackedBatch>& parts, const StepOptions& options,
                          const std::atomic<bool>& stop) {
-  if (plan_.empty()) throw Error("ERR_CONFIG", "train was called before setPlan");
+  if (plan_.empty() || !arena_.moment1().defined()) throw Error("ERR_CONFIG", "train was called before setPlan");
   if (!any_trained_) throw Error("ERR_CONFIG", "the plan freezes every parameter, so there is nothing to train");
   if (parts.empty()) throw Error("ERR_DATA", "a training step has no rows");
   check_step(options);
@@ -267,11 +268,13 @@ void Engine::write_buffer(ArenaBuffer buffer, const float* values, size_t count)
                              : buffer == ArenaBuffer::moment2  ? arena_.moment2()
                                                                : arena_.start();
   std::memcpy(target.data_ptr(), values, count * sizeof(float));
-  arena_.values_changed();
+  if (buffer == ArenaBuffer::parameters) arena_.values_changed();
   if (!plan_.empty() && (buffer == ArenaBuffer::moment1 || buffer == ArenaBuffer::moment2)) {
     touched_words_.adopt(target);
-    segments_ = cut_segments(arena_, plan_, touched_words_);
   }
+  // Decay towards the start moves untouched words as well once they lie elsewhere.
+  if (!plan_.empty() && arena_.start().defined()) touched_words_.adopt(arena_.values() - arena_.start());
+  if (!plan_.empty()) segments_ = cut_segments(arena_, plan_, touched_words_);
 }
 
 void Engine::snapshot(const std::string& slot) {

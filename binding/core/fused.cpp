@@ -138,15 +138,12 @@ struct AttentionHalf : torch::CustomClassHolder {
     return grad_x.index_add_(0, batch.summary_tokens, grad_residual);
   }
 
-  void release() { x = qkv = context = logsumexp = end.normalized = end.rstd = at::Tensor(); }
-
   at::Tensor select(const at::Tensor& tokens) const {
     return summary_only ? tokens.index_select(0, batch.summary_tokens) : tokens;
   }
   at::Tensor spread(const at::Tensor& lines) const {
     if (!summary_only) return lines;
-    return at::zeros({x.size(0), lines.size(1)}, lines.options())
-        .index_copy_(0, batch.summary_tokens.to(at::kLong), lines);
+    return at::zeros({x.size(0), lines.size(1)}, lines.options()).index_add_(0, batch.summary_tokens, lines);
   }
 
   PackedBatch batch;
@@ -201,8 +198,6 @@ struct FeedForwardHalf : torch::CustomClassHolder {
     return grad_residual.addmm_(grad_widened, intermediate_weight);
   }
 
-  void release() { x = widened = activated = end.normalized = end.rstd = at::Tensor(); }
-
   int64_t code() const { return static_cast<int64_t>(part.activation); }
 
   FeedForward part;
@@ -230,7 +225,8 @@ class Joined : public torch::autograd::Function<Joined<State>> {
   static variable_list backward(torch::autograd::AutogradContext* context, variable_list grads) {
     const auto half = c10::static_intrusive_pointer_cast<State>(context->saved_data["half"].toCapsule());
     const at::Tensor grad_x = half->backward(grads[0], context->needs_input_grad(0));
-    half->release();
+    // What was saved is needed no more, while the graph of the blocks below still is.
+    context->saved_data.clear();
     return {grad_x, {}, {}};
   }
 };

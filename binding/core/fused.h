@@ -36,8 +36,8 @@ struct FeedForward {
   double activation_dropout;
 };
 
-/// x [T, hidden] -> [T, hidden]; with `summary_only` [B, hidden], one line per row of the batch: keys and values of all
-/// tokens, everything else for the summary tokens alone.
+/// x [T, hidden] -> [T, hidden]; with `summary_only` [B, hidden], one line per row of the batch: what follows attention
+/// is computed for the summary tokens alone.
 at::Tensor attend(const Half& half, const Attention& attention, const at::Tensor& x, bool summary_only);
 
 /// x [T, hidden], or [B, hidden] with `summary_only`, and the same out.

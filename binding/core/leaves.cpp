@@ -26,24 +26,31 @@ void Leaves::train(const std::vector<bool>& frozen) {
   }
 }
 
+std::optional<Mixing> Leaves::mixing_of(const Leaf& leaf, const std::vector<ParameterPlan>& plan) const {
+  std::vector<double> p(leaf.count, 0.0);
+  std::optional<Mixout> how;
+  for (size_t i = 0; i < leaf.count; ++i) {
+    const std::optional<Mixout>& entry = plan[leaf.index + i].mixout;
+    if (!entry || entry->p == 0) continue;
+    if (how && (how->column != entry->column || how->exact_gradient != entry->exact_gradient)) {
+      throw Error("ERR_CONFIG", "the plan of '" + arena_.parameters()[leaf.index + i].name +
+                                    "' mixes in another way than that of the parameters it is multiplied with");
+    }
+    how = entry;
+    p[i] = entry->p;
+  }
+  if (!how) return std::nullopt;
+  return Mixing{{}, std::move(p), *how, random_place(arena_.parameters(), leaf.index)};
+}
+
+void Leaves::check_mixing(const std::vector<ParameterPlan>& plan) const {
+  for (const Leaf& leaf : leaves_) static_cast<void>(mixing_of(leaf, plan));
+}
+
 void Leaves::mix(const std::vector<ParameterPlan>& plan) {
   for (Leaf& leaf : leaves_) {
-    leaf.mixing.reset();
-    std::vector<double> p(leaf.count, 0.0);
-    std::optional<Mixout> how;
-    for (size_t i = 0; i < leaf.count; ++i) {
-      const std::optional<Mixout>& entry = plan[leaf.index + i].mixout;
-      if (!entry || entry->p == 0) continue;
-      if (how && (how->column != entry->column || how->exact_gradient != entry->exact_gradient)) {
-        throw Error("ERR_CONFIG", "the plan of '" + arena_.parameters()[leaf.index + i].name +
-                                      "' mixes in another way than that of the parameters it is multiplied with");
-      }
-      how = entry;
-      p[i] = entry->p;
-    }
-    if (!how) continue;
-    leaf.mixing = {arena_.joined_start(leaf.index, leaf.count), std::move(p), *how,
-                   random_place(arena_.parameters(), leaf.index)};
+    leaf.mixing = mixing_of(leaf, plan);
+    if (leaf.mixing) leaf.mixing->target = arena_.joined_start(leaf.index, leaf.count);
   }
 }
 

@@ -27,7 +27,7 @@ struct Leaf {
   size_t index;
   size_t count;
   at::Tensor value;
-  /// The same values in the compute dtype; `value` itself where that is float32.
+  /// The same values in the compute dtype and without a graph.
   at::Tensor copy;
   std::optional<Mixing> mixing = std::nullopt;
 
@@ -52,8 +52,13 @@ class Leaves {
 
   /// Sets which weights are mixed with their start values, which the arena keeps for as long as it is so.
   void mix(const std::vector<ParameterPlan>& plan);
+  /// Throws ERR_CONFIG where joined weights would be mixed in different ways.
+  void check_mixing(const std::vector<ParameterPlan>& plan) const;
 
  private:
+  /// How a plan mixes a leaf, the target left open.
+  std::optional<Mixing> mixing_of(const Leaf& leaf, const std::vector<ParameterPlan>& plan) const;
+
   Arena& arena_;
   std::deque<Leaf> leaves_;
 };

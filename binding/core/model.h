@@ -36,6 +36,8 @@ class Model {
   /// Ties the leaves to the arena's gradient buffer; a leaf whose parameters are all frozen gets none.
   void train_parameters(const std::vector<bool>& frozen) { leaves_.train(frozen); }
 
+  /// Throws ERR_CONFIG for a plan that `mix_parameters` could not set.
+  void check_mixing(const std::vector<ParameterPlan>& plan) const { leaves_.check_mixing(plan); }
   /// Sets which weights are mixed with their start values.
   void mix_parameters(const std::vector<ParameterPlan>& plan) { leaves_.mix(plan); }
 

@@ -38,7 +38,6 @@ struct PackedBatch {
   at::Tensor labels;             // int64 [B], float32 [B] or undefined
 
   int64_t rows() const { return row_numbers.size(0); }
-  int64_t tokens() const { return token_ids.size(0); }
 };
 
 /// Checks every index against the model's shape (ERR_DATA) before any of them reaches memory.

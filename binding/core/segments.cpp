@@ -4,7 +4,9 @@
 
 namespace steadytune {
 
-bool untouched_stand_still(const ParameterPlan& words) { return words.weight_decay == 0 || words.decay_towards_start; }
+bool untouched_stand_still(const ParameterPlan& words) {
+  return !words.frozen && (words.weight_decay == 0 || words.decay_towards_start);
+}
 
 Segments cut_segments(const Arena& arena, const std::vector<ParameterPlan>& plan, const TouchedRows& words) {
   const bool by_word = untouched_stand_still(plan[words.table()]);

@@ -22,7 +22,8 @@ struct Segments {
 /// One segment per parameter; where untouched words stand still, one per touched word in the place of their table.
 Segments cut_segments(const Arena& arena, const std::vector<ParameterPlan>& plan, const TouchedRows& words);
 
-/// True where nothing moves a word that no batch has touched: not decay either, unless it pulls to where the word is.
+/// True where words are trained and nothing moves one that no batch has touched: not decay either, unless it pulls to
+/// where the word is.
 bool untouched_stand_still(const ParameterPlan& words);
 
 }  // namespace steadytune

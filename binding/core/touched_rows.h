@@ -23,11 +23,11 @@ class TouchedRows {
   void clear();
   /// `ids` int32 [T], each a row of the table.
   void mark(const at::Tensor& ids);
-  /// Marks what a restored moment shows to have been touched. `moment` is a whole buffer of the arena.
-  void adopt(const at::Tensor& moment);
+  /// Counts rows as touched in which a whole buffer of the arena is not zero: a restored moment.
+  void adopt(const at::Tensor& buffer);
 
-  /// Zeroes the touched rows of a whole buffer of the arena.
-  void zero(const at::Tensor& buffer) const;
+  /// Zeroes the rows of the gradients that were marked since it was called last: no other row can have any.
+  void zero_marked(const at::Tensor& gradients);
 
   /// Calls body(begin, end) with the elements of each touched row, in order.
   template <typename Body>
@@ -46,6 +46,7 @@ class TouchedRows {
   int64_t width_;
   std::vector<uint8_t> touched_;
   int64_t count_ = 0;
+  std::vector<int32_t> marked_;
 };
 
 }  // namespace steadytune

@@ -152,14 +152,18 @@ Model::Output Xlnet::forward(const Pass& pass, bool keep_hidden_states) const {
   at::Tensor x =
       drop_tokens(pass, word_(pass.batch.token_ids), shape_.hidden_dropout, 0, Site::embeddings).to(compute_);
   const at::Tensor positions = encode_positions(pass);
+  // The head reads one token of each row, so the last network need not compute the others.
+  const bool summary_only = pass.form == Form::fused && !keep_hidden_states;
   if (keep_hidden_states) output.hidden_states.push_back(x);
   for (const RelativeBlock& block : blocks_) {
     pass.check_stop();
-    x = block.ffn(pass, block.attention(pass, x, positions), false);
+    x = block.attention(pass, x, positions);
+    const bool summary = summary_only && &block == &blocks_.back();
+    x = block.ffn(pass, summary ? x.index_select(0, pass.batch.summary_tokens) : x, summary);
     if (keep_hidden_states) output.hidden_states.push_back(x);
   }
   pass.check_stop();
-  head_.read(pass, x, false, output);
+  head_.read(pass, x, summary_only, output);
   return output;
 }
 

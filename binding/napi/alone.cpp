@@ -43,8 +43,13 @@ class Worker : public Napi::AsyncWorker {
   void OnOK() final {
     if (failure_) {
       deferred_.Reject(failure_->to_js(Env()).Value());
-    } else {
+      return;
+    }
+    // Taking memory for the answer can fail as well; the promise must settle then too.
+    try {
       deferred_.Resolve(result(Env()));
+    } catch (const Napi::Error& error) {
+      deferred_.Reject(error.Value());
     }
   }
 

@@ -97,7 +97,9 @@ function contradictionOfTransfer(transfer: TransferConfig, run: RunConfig): Prob
     return { message: `transfer.task is ${transfer.task}, which is the task of the run itself` };
   }
   if (transfer.task === undefined && run.task === undefined && transfer.data !== undefined && run.data !== undefined) {
-    if (resolve(transfer.data) === resolve(run.data)) {
+    // One file can hold two tasks, in other columns.
+    const sameColumns = (["text", "pair", "label"] as const).every((key) => transfer[key] === run[key]);
+    if (sameColumns && resolve(transfer.data) === resolve(run.data)) {
       return { message: `transfer.data is ${transfer.data}, which is the data of the run itself` };
     }
   }

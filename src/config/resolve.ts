@@ -81,9 +81,19 @@ function completeTransfer(transfer: TransferConfig, run: PartialConfig): Partial
   );
   // All GLUE tasks lie below one folder.
   if (transfer.task !== undefined && run.task !== undefined && run.data !== undefined) shared.data = run.data;
-  const complete = completeConfig(mergeConfigs(shared, withoutUndefined(transfer)));
+  const complete = asTransfer(() => completeConfig(mergeConfigs(shared, withoutUndefined(transfer))));
   const own = Object.entries(complete).filter(([key]) => transferKeys.includes(key));
   return Object.fromEntries(own) as PartialConfig["transfer"];
+}
+
+/** What is wrong with the intermediate task may come of a key that it takes from its run. */
+function asTransfer<T>(make: () => T): T {
+  try {
+    return make();
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    throw new ConfigError(`transfer: ${error.message}`, { cause: error, ...(error.hint && { hint: error.hint }) });
+  }
 }
 
 /** With the hash of what the file of a user's own method holds: a run with an edited one is another run. */

@@ -1,6 +1,7 @@
 import { nearest } from "../config/suggest.js";
 import { ConfigError } from "../errors.js";
 import type { ParameterPlan } from "../native/types.js";
+import { isMixoutShare } from "./mixout.js";
 
 interface Setting {
   holds(value: unknown): boolean;
@@ -69,7 +70,7 @@ function isMixout(value: unknown): boolean {
   const { p, mask, gradient } = value as { p?: unknown; mask?: unknown; gradient?: unknown };
   return (
     notNegative.holds(p) &&
-    (p as number) < 1 &&
+    isMixoutShare(p as number) &&
     (mask === "element" || mask === "column") &&
     (gradient === "exact" || gradient === "released")
   );

@@ -8,6 +8,9 @@ const mixedRoles: ReadonlySet<ParameterRole> = new Set(["attention", "ffn", "poo
 /** Probabilities are drawn in steps of 1 / 65536. */
 const resolution = 65536;
 
+/** At least 0, and below 1 also when rounded as it is drawn. */
+export const isMixoutShare = (p: number): boolean => p >= 0 && Math.round(p * resolution) < resolution;
+
 /**
  * Mixout (Lee et al. 2020; paper, Sec. 7): in every forward pass of training the values at the start of fine-tuning
  * stand in for a random share `p` of each linear layer's weights, scaled so that the mean stays. Biases, embeddings and
@@ -23,7 +26,7 @@ export function mixout({
   mask = "element",
   gradient = "exact",
 }: Pick<Mixout, "p"> & Partial<Omit<Mixout, "p">>): Method {
-  if (!(p >= 0 && Math.round(p * resolution) < resolution)) {
+  if (!isMixoutShare(p)) {
     throw new ConfigError(`methods: mixout has p ${p}, which must be at least 0 and below 1`, {
       hint: "with p = 1 the start values would stand in for every weight, and nothing would be trained",
     });

@@ -4,8 +4,9 @@ import { blockCount, type Method } from "./plan.js";
 
 /**
  * Re-init (paper, Sec. 5): the pooler and the top `layers` blocks start from fresh values, N(0, std) as in pre-training;
- * 0 layers is the pooler alone. In a model without a pooler (XLNet, ELECTRA, DistilBERT, BART) it is the blocks alone;
- * the classifier with its hidden layer is drawn anew in any case. Embeddings are never drawn anew.
+ * 0 layers is the pooler alone. In a model without a pooler (all families but BERT) it is the blocks alone; the hidden
+ * layer of their classifier is drawn anew with the classifier, and kept with it after an intermediate task with as many
+ * labels. Embeddings are never drawn anew.
  *
  * @throws ConfigError when the model has fewer blocks, or when there is nothing to draw.
  */

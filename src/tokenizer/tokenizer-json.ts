@@ -196,7 +196,8 @@ export function parseTokenizerJson(raw: unknown, path: string, config: Tokenizer
     vocabularySize: [...ids, ...addedTokens.map((token) => token.id)].reduce((a, b) => Math.max(a, b), -1) + 1,
     wordsAreApart:
       (normalizer === null || normalizer.type === "BertNormalizer") &&
-      (preTokenizer.type === "BertPreTokenizer" || preTokenizer.type === "ByteLevel"),
+      (preTokenizer.type === "BertPreTokenizer" ||
+        (preTokenizer.type === "ByteLevel" && preTokenizer["use_regex"] !== false)),
   };
 }
 

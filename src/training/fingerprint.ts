@@ -5,6 +5,7 @@ import { basename, join } from "node:path";
 import { isOwnMethod, type ResolvedConfig } from "../config/schema.js";
 import { loadTask, splitSeed } from "../data/load-task.js";
 import { resolveModel } from "../models/resolve.js";
+import { weightFileNames } from "../models/weights.js";
 import { tokenizerFileNames } from "../tokenizer/tokenizer-files.js";
 import { configHash } from "./identity.js";
 import { transferRun } from "./transfer-run.js";
@@ -81,9 +82,12 @@ async function once(known: Map<string, Promise<string>>, key: string, make: () =
 async function modelFiles(folder: string, init: ResolvedConfig["init"]): Promise<string[]> {
   const names = (await readdir(folder)).sort();
   const described = names.filter((name) => describing.has(name));
-  const safetensors = names.filter((name) => name.endsWith(".safetensors"));
-  const weights = safetensors.length > 0 ? safetensors : names.filter((name) => name.endsWith(".bin"));
-  return [...described, ...(init === "random" ? [] : weights)].map((name) => join(folder, name));
+  // Of the files that there are the first of these is read, and the parts that it names.
+  const main = weightFileNames.find((name) => names.includes(name));
+  const extension = main?.includes(".safetensors") ? ".safetensors" : ".bin";
+  const weights = main?.endsWith(".index.json") ? names.filter((name) => name.endsWith(extension)) : [];
+  const read = main === undefined || init === "random" ? [] : [main, ...weights];
+  return [...described, ...read].map((name) => join(folder, name));
 }
 
 async function hashFiles(paths: readonly string[]): Promise<string> {

@@ -5,6 +5,7 @@ import type { EncodedSplit } from "../data/encoded.js";
 import { loadTask, splitSeed } from "../data/load-task.js";
 import type { Example, TaskData } from "../data/task.js";
 import { ConfigError, TokenizerError } from "../errors.js";
+import { selectionMetric } from "../metrics/selection.js";
 import type { Method } from "../methods/plan.js";
 import { readModelConfig, type ModelConfig } from "../models/config.js";
 import { resolveModel } from "../models/resolve.js";
@@ -64,7 +65,6 @@ export interface PrepareOptions {
 /** Snapshot slot of the weights before any training. */
 export const baseSlot = "base";
 
-/**
 /** What is read before there are any weights in memory. */
 export type Inputs = Pick<Prepared, "model" | "tokenizer" | "data" | "encoded">;
 
@@ -86,6 +86,8 @@ export async function readInputs(config: ResolvedConfig, options: PrepareOptions
   const data = await loadTask({ ...config, seed: splitSeed });
   for (const message of [...notes, ...data.notes]) onEvent({ type: "note", message });
 
+  // What a run cannot be scored by is said now, not when its first evaluation is due.
+  selectionMetric(data.task, config);
   const model = { source, folder, config: forTask(checkpoint, data.task, config.dropout) };
   refuseMismatch(config, model.config.shape, tokenizer, folder);
   return {

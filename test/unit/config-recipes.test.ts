@@ -51,14 +51,17 @@ for (const [name, wanted] of Object.entries(table6)) {
     t.deepEqual({ learningRate: optimizer.learningRate, steps, batchSize, warmupSteps }, wanted);
     const llrd = name.startsWith("electra-") ? [{ name: "llrd", decay: 0.9 }] : [];
     t.deepEqual(config.methods, llrd);
-    t.like(config, { maxLength: 128, dropout: 0.1, evaluations: 10, protocol: "paper" });
+    t.like(config, { maxLength: 128, evaluations: 10, protocol: "paper" });
+    // The dropout of each model's own config stays in force.
+    t.false("dropout" in config);
   });
 }
 
 test("recipes named after methods hold the values of the released code's sample commands", (t) => {
-  const { methods: _, ...paper } = completeConfig({ extends: "paper" });
-  const { methods: reinit, ...rest } = completeConfig({ extends: "reinit" });
-  t.deepEqual([reinit, rest], [[{ name: "reinit", layers: 5 }], paper]);
+  t.deepEqual(completeConfig({ extends: ["paper", "reinit"] }), {
+    ...completeConfig({ extends: "paper" }),
+    methods: [{ name: "reinit", layers: 5 }],
+  });
   t.deepEqual(completeConfig({ extends: "llrd" }).methods, [{ name: "llrd", decay: 0.95 }]);
   t.is(completeConfig({ extends: "llrd" }).optimizer.learningRate, 2e-5);
   t.deepEqual(completeConfig({ extends: "pretrained-weight-decay" }).methods, [
@@ -66,4 +69,15 @@ test("recipes named after methods hold the values of the released code's sample 
   ]);
   t.is(completeConfig({ extends: "longer" }).steps, 400);
   t.deepEqual(completeConfig({ extends: "mixout" }).methods, [{ name: "mixout", p: 0.1 }]);
+});
+
+test("a method's recipe on top of another changes nothing but its method", (t) => {
+  const { methods: _, ...xlnet } = completeConfig({ extends: "xlnet-rte" });
+  for (const name of ["reinit", "llrd", "mixout", "pretrained-weight-decay"]) {
+    const { methods, ...rest } = completeConfig({ extends: ["xlnet-rte", name] });
+    t.deepEqual(rest, xlnet, name);
+    t.is(methods.length, 1);
+  }
+  const longer = completeConfig({ extends: ["longer", "reinit"] });
+  t.is(longer.steps, 400);
 });
