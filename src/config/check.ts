@@ -117,10 +117,7 @@ function isSameTask(a: string, b: string): boolean {
 }
 
 function contradictionOfRun(config: RunConfig): Problem | undefined {
-  const { steps, epochs, seed, initSeed, orderSeed, batchSize, accumulation, methods = [] } = config;
-  if (steps !== undefined && epochs !== undefined) {
-    return { message: "steps and epochs are both given", hint: "each sets the length of the run; keep one" };
-  }
+  const { seed, initSeed, orderSeed, batchSize, accumulation, methods = [] } = config;
   if (
     seed !== undefined &&
     initSeed !== undefined &&

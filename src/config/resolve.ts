@@ -55,9 +55,11 @@ export function completeConfig(input: RunConfig): PartialConfig {
   checkConfig(input);
   const given = expandExtends(withoutUndefined(input));
   checkConfig(given);
-  const { $schema: _, description: __, extends: ___, ...config } = withDefaults(given) as PartialConfig & RunConfig;
+  const filled = withDefaults(given) as PartialConfig & RunConfig;
+  const { $schema: _, description: __, extends: ___, steps: ____, epochs: _____, ...config } = filled;
   const seed = given.seed ?? (given.orderSeed === undefined ? undefined : given.initSeed) ?? 0;
   const seeds = { seed, initSeed: given.initSeed ?? seed, orderSeed: given.orderSeed ?? seed };
+  // Steps win, as in the paper's code.
   const length = given.steps === undefined ? { epochs: given.epochs ?? 3 } : { steps: given.steps };
   const output =
     given.output ?? (given.data === undefined ? undefined : defaultOutput(given.task ?? given.data, seeds));

@@ -249,7 +249,12 @@ const runSchema = {
       group: "training",
       description: "Passes over the training rows; 3 when neither epochs nor steps is given.",
     },
-    steps: { type: "integer", minimum: 1, group: "training", description: "Optimizer steps, instead of epochs." },
+    steps: {
+      type: "integer",
+      minimum: 1,
+      group: "training",
+      description: "Optimizer steps; where they are given, epochs count for nothing.",
+    },
     batchSize: {
       type: "integer",
       minimum: 1,

@@ -64,7 +64,6 @@ test("a wrong command line exits with 2 and says what helps, on stderr alone", a
       /^error: optimizer\.learningRate must be a number, but is "NaN"\n$/,
     ],
     [["config", "--steps", "-5"], /^error: steps must be at least 1, but is -5\n$/],
-    [["config", "--steps", "5", "--epochs", "1"], /^error: steps and epochs are both given\nhint: /],
     [["config", "--set", "optimiser.eps=1"], /^error: unknown key "optimiser"\nhint: did you mean "optimizer"\?\n$/],
     [["config", "--recipe", "papper"], /^error: there is no recipe "papper"\nhint: did you mean "paper"\?\n$/],
     [["config", "--recipe", "./nowhere.json"], /^error: the config file .*nowhere\.json does not exist\n$/],

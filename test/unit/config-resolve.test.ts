@@ -88,8 +88,10 @@ test("steps take the place of the default of 3 epochs", (t) => {
   t.false("epochs" in resolved);
 });
 
-test("steps and epochs together are refused", (t) => {
-  t.is(refusal({ steps: 10, epochs: 3 }).message, "steps and epochs are both given");
+test("where steps and epochs are both given, steps win", (t) => {
+  const both = completeConfig({ steps: 10, epochs: 3 });
+  t.is(both.steps, 10);
+  t.false("epochs" in both);
 });
 
 test("a seed stands for both streams unless they are given apart", (t) => {

@@ -86,7 +86,7 @@ test("what contradicts itself is refused before anything is trained", (t) => {
       /transfer\.data is .*the data of the run itself/,
     ],
     [{ ...rte, init: "random", transfer: { task: "MNLI" } }, /init is random, but transfer/],
-    [{ ...rte, transfer: { task: "MNLI", steps: 3, epochs: 1 } }, /^transfer: steps and epochs are both given/],
+    [{ ...rte, transfer: { task: "MNLI", batchSize: 2, accumulation: 3 } }, /^transfer: accumulation 3 cuts/],
     [{ ...rte, transfer: { task: "MNLI", batchSize: 0 } }, /^transfer\.batchSize must be at least 1/],
     [
       { ...rte, transfer: { task: "MNLI", methods: [{ name: "llrd", decay: 2 }] } },
