@@ -62,7 +62,7 @@ Engine::Engine(const EncoderShape& shape, at::ScalarType compute, Form form)
     : shape_((shape.check(), shape)),
       form_(form),
       arena_(Model::parameters(shape), form == Form::fused ? compute : at::kFloat),
-      model_(Model::make(shape_, arena_, compute)),
+      model_(Model::make(shape_, arena_, compute, form)),
       touched_words_(arena_, arena_.index_of("embeddings.word.weight")) {}
 
 int64_t Engine::bytes() const {
@@ -157,11 +157,8 @@ void Engine::train_with(const std::vector<ParameterPlan>& plan) {
 
 /// Words outside the step before have no gradient to be cleared of.
 void Engine::zero_gradients() {
-  const int64_t begin = arena_.begin_of(touched_words_.table());
-  const int64_t end = begin + arena_.parameters()[touched_words_.table()].elements();
-  arena_.gradients().narrow(0, 0, begin).zero_();
+  model_->clear_gradients(touched_words_.table());
   touched_words_.zero_marked(arena_.gradients());
-  arena_.gradients().narrow(0, end, arena_.elements() - end).zero_();
 }
 
 void Engine::accumulate(const PackedBatch& batch, const DrawKey& draws, int64_t rows_of_step, double& loss,
@@ -195,6 +192,7 @@ StepResult Engine::train(const std::vector<PackedBatch>& parts, const StepOption
   }
 
   const at::NoGradGuard no_grad;
+  model_->finish_gradients();
   if (touched_words_.count() != segments_.words) segments_ = cut_segments(arena_, plan_, touched_words_);
   const auto& [bounds, settings, flags, words] = segments_;
   const at::Tensor squared_norm = operators::squared_norm(arena_.gradients(), bounds, flags);
@@ -234,6 +232,7 @@ StepResult Engine::gradients(const PackedBatch& batch, const std::atomic<bool>& 
   StepResult result{0, 0, true};
   accumulate(batch, {}, batch.rows(), result.loss, stop);
   const at::NoGradGuard no_grad;
+  model_->finish_gradients();
   segments_ = cut_segments(arena_, plan_, touched_words_);
   result.grad_norm =
       std::sqrt(operators::squared_norm(arena_.gradients(), segments_.bounds, segments_.flags).item<double>());

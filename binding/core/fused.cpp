@@ -4,10 +4,13 @@
 #include <torch/custom_class.h>
 
 #include <initializer_list>
+#include <optional>
 #include <tuple>
 #include <utility>
 
 #include "core/operators.h"
+#include "core/product.h"
+#include "kernels/tokens.h"
 
 namespace steadytune::fused {
 namespace {
@@ -48,18 +51,17 @@ at::Tensor weight_of(const DrawKey& draws, const Leaf& leaf) {
 /// The gradient of `weight_of` += left^T right, [out, in].
 void add_product(const DrawKey& draws, const Leaf& weight, const at::Tensor& left, const at::Tensor& right) {
   if (!weight.trained()) return;
-  at::Tensor grad = weight.gradient();
+  const at::Tensor grad = weight.gradient();
+  const bool add = !weight.take_stale();
   if (weight.mixing && draws.mixout) {
     const auto& [target, p, how, place] = *weight.mixing;
-    grad.add_(operators::mixout_backward(at::mm(left.t(), right), std::nullopt, p, how.column, how.exact_gradient,
-                                         draws.seed, place.layer, place.site, draws.step, draws.part));
+    const at::Tensor more =
+        operators::mixout_backward(product_over_tokens(left, right), std::nullopt, p, how.column, how.exact_gradient,
+                                   draws.seed, place.layer, place.site, draws.step, draws.part);
+    add ? grad.add_(more) : grad.copy_(more);
     return;
   }
-  if (left.scalar_type() == at::kFloat) {
-    grad.addmm_(left.t(), right);
-  } else {
-    grad.add_(at::mm(left.t(), right));
-  }
+  product_over_tokens_out(grad, left, right, add);
 }
 
 void add(const Leaf& vector, const at::Tensor& gradient) {
@@ -95,6 +97,46 @@ struct End {
   }
 };
 
+/// Saved: the normalized sum [T, width], float32, and one number more per token.
+struct EmbeddedTokens : torch::CustomClassHolder {
+  EmbeddedTokens(const Pass& pass, const Embeddings& embeddings)
+      : batch(pass.batch),
+        part(embeddings),
+        draws(Draws::of(pass, embeddings.dropout, 0, embeddings.site)),
+        segment_ids(embeddings.segment ? std::optional(batch.segment_ids) : std::nullopt) {}
+
+  at::Tensor forward() {
+    const auto segment = part.segment ? std::optional(part.segment->table.master()) : std::nullopt;
+    at::Tensor y;
+    std::tie(y, normalized, rstd) = operators::embed(
+        part.word.table.master(), part.position.table.master(), segment, part.word_ids, batch.position_ids, segment_ids,
+        part.word_scale, part.norm.weight.master(), part.norm.bias.master(), part.norm.eps, part.dtype,
+        batch.token_rows, batch.positions, draws.p, draws.seed, draws.layer, draws.site, draws.step);
+    return y;
+  }
+
+  /// There is nothing in front of the tables.
+  at::Tensor backward(const at::Tensor& grad, bool /*x_wanted*/) {
+    const auto gradient = [](const Embedding* table) {
+      return table && table->table.trained() ? std::optional(table->table.gradient()) : std::nullopt;
+    };
+    const auto [grad_weight, grad_norm_bias] = operators::embed_backward(
+        grad.contiguous(), normalized, rstd, part.norm.weight.master(), part.word_ids, batch.position_ids, segment_ids,
+        part.word_scale, gradient(&part.word), gradient(&part.position), gradient(part.segment), batch.token_rows,
+        batch.positions, draws.p, draws.seed, draws.layer, draws.site, draws.step);
+    add(part.norm.weight, grad_weight);
+    add(part.norm.bias, grad_norm_bias);
+    return {};
+  }
+
+  PackedBatch batch;
+  Embeddings part;
+  Draws draws;
+  std::optional<at::Tensor> segment_ids;
+  at::Tensor normalized;
+  at::Tensor rstd;
+};
+
 /// Saved: x, qkv (3 x), context and normalized, each [T, hidden] in the compute dtype, and two float32 numbers per
 /// token and head or token. With b bytes per number 6 b hidden bytes a token.
 struct AttentionHalf : torch::CustomClassHolder {
@@ -115,27 +157,27 @@ struct AttentionHalf : torch::CustomClassHolder {
   at::Tensor forward() {
     qkv_weight = weight_of(key, part.qkv.weight);
     output_weight = weight_of(key, part.output.weight);
-    qkv = at::addmm(part.qkv.bias.copy, x, qkv_weight.t());
+    qkv = product(part.qkv.bias.copy, x, qkv_weight.t());
     std::tie(context, logsumexp) =
         operators::packed_attention(qkv, batch.row_offsets, batch.row_numbers, part.heads, part.causal, draws.p,
                                     draws.seed, draws.layer, draws.site, draws.step);
-    return end.forward(at::mm(select(context), output_weight.t()), select(x));
+    return end.forward(product(select(context), output_weight.t()), select(x));
   }
 
   /// The gradient of x, undefined where it is not wanted.
   at::Tensor backward(const at::Tensor& grad, bool x_wanted) {
     auto [grad_y, grad_residual] = end.backward(grad);
     add_product(key, part.output.weight, grad_y, select(context));
-    const at::Tensor grad_context = spread(at::mm(grad_y, output_weight));
+    const at::Tensor grad_context = spread(product(grad_y, output_weight));
     const at::Tensor grad_qkv = operators::packed_attention_backward(
         grad_context, qkv, context, logsumexp, batch.row_offsets, batch.row_numbers, part.heads, part.causal, draws.p,
         draws.seed, draws.layer, draws.site, draws.step);
     add_product(key, part.qkv.weight, grad_qkv, x);
     if (part.qkv.bias.trained()) add(part.qkv.bias, grad_qkv.sum(0, false, at::kFloat));
     if (!x_wanted) return {};
-    if (!summary_only) return grad_residual.addmm_(grad_qkv, qkv_weight);
-    at::Tensor grad_x = at::mm(grad_qkv, qkv_weight);
-    return grad_x.index_add_(0, batch.summary_tokens, grad_residual);
+    if (summary_only) return product(grad_qkv, qkv_weight).index_add_(0, batch.summary_tokens, grad_residual);
+    add_product_(grad_residual, grad_qkv, qkv_weight);
+    return grad_residual;
   }
 
   at::Tensor select(const at::Tensor& tokens) const {
@@ -143,7 +185,9 @@ struct AttentionHalf : torch::CustomClassHolder {
   }
   at::Tensor spread(const at::Tensor& lines) const {
     if (!summary_only) return lines;
-    return at::zeros({x.size(0), lines.size(1)}, lines.options()).index_add_(0, batch.summary_tokens, lines);
+    return kernels::empty_tokens(x.size(0), lines.size(1), lines.options())
+        .zero_()
+        .index_add_(0, batch.summary_tokens, lines);
   }
 
   PackedBatch batch;
@@ -178,11 +222,11 @@ struct FeedForwardHalf : torch::CustomClassHolder {
   at::Tensor forward() {
     intermediate_weight = weight_of(key, part.intermediate.weight);
     output_weight = weight_of(key, part.output.weight);
-    widened = at::mm(x, intermediate_weight.t());
+    widened = product(x, intermediate_weight.t());
     activated =
         operators::bias_activation(widened, part.intermediate.bias.master(), code(), end.lines.rows,
                                    end.lines.positions, draws.p, draws.seed, draws.layer, draws.site, draws.step);
-    return end.forward(at::mm(activated, output_weight.t()), x);
+    return end.forward(product(activated, output_weight.t()), x);
   }
 
   /// The gradient of x, undefined where it is not wanted.
@@ -190,12 +234,13 @@ struct FeedForwardHalf : torch::CustomClassHolder {
     auto [grad_y, grad_residual] = end.backward(grad);
     add_product(key, part.output.weight, grad_y, activated);
     auto [grad_widened, grad_bias] = operators::bias_activation_backward(
-        at::mm(grad_y, output_weight), widened, part.intermediate.bias.master(), code(), end.lines.rows,
+        product(grad_y, output_weight), widened, part.intermediate.bias.master(), code(), end.lines.rows,
         end.lines.positions, draws.p, draws.seed, draws.layer, draws.site, draws.step);
     add(part.intermediate.bias, grad_bias);
     add_product(key, part.intermediate.weight, grad_widened, x);
     if (!x_wanted) return {};
-    return grad_residual.addmm_(grad_widened, intermediate_weight);
+    add_product_(grad_residual, grad_widened, intermediate_weight);
+    return grad_residual;
   }
 
   int64_t code() const { return static_cast<int64_t>(part.activation); }
@@ -240,6 +285,14 @@ const at::Tensor& anchor_of(std::initializer_list<const Leaf*> leaves) {
 }
 
 }  // namespace
+
+at::Tensor embed(const Pass& pass, const Embeddings& embeddings) {
+  const Leaf& segment = (embeddings.segment ? *embeddings.segment : embeddings.word).table;
+  const at::Tensor& anchor = anchor_of({&embeddings.word.table, &embeddings.position.table, &segment,
+                                        &embeddings.norm.weight, &embeddings.norm.bias});
+  // Nothing stands in front of them, but autograd wants a tensor there.
+  return Joined<EmbeddedTokens>::apply(anchor, anchor, c10::make_intrusive<EmbeddedTokens>(pass, embeddings));
+}
 
 at::Tensor attend(const Half& half, const Attention& attention, const at::Tensor& x, bool summary_only) {
   const auto& [qkv, output, heads, causal, p] = attention;

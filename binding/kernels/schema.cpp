@@ -47,6 +47,21 @@ TORCH_LIBRARY(steadytune, m) {
       "Tensor positions, float p, int seed, int layer, int site, int step) "
       "-> (Tensor grad_x, Tensor grad_residual, Tensor grad_bias, Tensor grad_weight, Tensor grad_norm_bias)");
 
+  // dropout(LayerNorm(word_scale word[word_ids] + segment[segment_ids] + position[position_ids]) weight + norm_bias),
+  // [T, C] in `dtype` (float32 or bfloat16); tables float32 [.., C], ids int32 [T], the two vectors float32 [C].
+  // Returns for the backward also normalized, float32 [T, C], and rstd, float32 [T]. The backward adds the gradients of
+  // the tables' rows to those tables' gradients that are given, each row's tokens in their order, and returns those of
+  // the two vectors, float32 [C].
+  m.def(
+      "embed(Tensor word, Tensor position, Tensor? segment, Tensor word_ids, Tensor position_ids, Tensor? segment_ids, "
+      "float word_scale, Tensor weight, Tensor norm_bias, float eps, ScalarType dtype, Tensor rows, Tensor positions, "
+      "float p, int seed, int layer, int site, int step) -> (Tensor y, Tensor normalized, Tensor rstd)");
+  m.def(
+      "embed_backward(Tensor grad_y, Tensor normalized, Tensor rstd, Tensor weight, Tensor word_ids, "
+      "Tensor position_ids, Tensor? segment_ids, float word_scale, Tensor(a!)? grad_word, Tensor(b!)? grad_position, "
+      "Tensor(c!)? grad_segment, Tensor rows, Tensor positions, float p, int seed, int layer, int site, int step) "
+      "-> (Tensor grad_weight, Tensor grad_norm_bias)");
+
   // Mixout of a weight [out, in], float32, with its target, in `dtype` (float32 or bfloat16). The matrix may be several
   // parameters of equal size stacked: `p` has one probability for each, and the i-th draws under `site` + i. `column`:
   // one mask over the columns, repeated for every row, instead of one per element. `micro_batch`: the part of the step

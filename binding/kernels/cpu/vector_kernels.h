@@ -92,6 +92,48 @@ struct AddNormBackward {
   float* grad_norm_bias;
 };
 
+/// One pointer for each table of embeddings; segment may be null.
+template <typename Pointer>
+struct EmbeddingTables {
+  Pointer word;
+  Pointer position;
+  Pointer segment;
+};
+
+/// The tables' rows of some tokens.
+struct EmbeddingRows : EmbeddingTables<const int32_t*> {
+  EmbeddingRows from(int64_t token) const {
+    return {{word + token, position + token, segment == nullptr ? nullptr : segment + token}};
+  }
+};
+
+/// Some tokens of embed, [tokens, columns].
+template <typename Scalar>
+struct Embed {
+  EmbeddingTables<const float*> tables;
+  EmbeddingRows rows;
+  float word_scale;
+  const float* weight;
+  const float* norm_bias;
+  float eps;
+  Scalar* y;
+  float* normalized;
+  float* rstd;
+};
+
+template <typename Scalar>
+struct EmbedBackward {
+  const Scalar* grad_y;
+  const float* normalized;
+  const float* rstd;
+  const float* weight;
+  /// Of the sum of the tables' rows.
+  float* grad_sum;
+  /// Sums over these tokens alone, [columns] each.
+  float* grad_weight;
+  float* grad_norm_bias;
+};
+
 /// `draw` with threshold 0 means no dropout.
 template <typename Scalar>
 struct ScalarKernels {
@@ -115,6 +157,8 @@ struct ScalarKernels {
                    float* scratch);
   void (*add_norm_backward)(const AddNormBackward<Scalar>& tokens, const TokenMask& mask, int64_t count,
                             int64_t columns);
+  void (*embed)(const Embed<Scalar>& tokens, const TokenMask& mask, int64_t count, int64_t columns);
+  void (*embed_backward)(const EmbedBackward<Scalar>& tokens, const TokenMask& mask, int64_t count, int64_t columns);
   /// `count` elements of a weight, by the factors of their mask.
   void (*mixout)(const float* values, const float* target, const float* factors, Scalar* output, int64_t count);
   void (*mixout_backward)(const Scalar* grad_output, const float* factors, float* grad_values, int64_t count);

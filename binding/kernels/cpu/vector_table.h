@@ -4,6 +4,7 @@
 #include "kernels/cpu/vector_arena.h"
 #include "kernels/cpu/vector_attention.h"
 #include "kernels/cpu/vector_dropout.h"
+#include "kernels/cpu/vector_embeddings.h"
 #include "kernels/cpu/vector_mixout.h"
 #include "kernels/cpu/vector_norm.h"
 
@@ -19,6 +20,8 @@ constexpr ScalarKernels<Scalar> scalar_kernels = {
     .bias_activation_backward = bias_activation_backward<Scalar>,
     .add_norm = add_norm<Scalar>,
     .add_norm_backward = add_norm_backward<Scalar>,
+    .embed = embed<Scalar>,
+    .embed_backward = embed_backward<Scalar>,
     .mixout = mixout_elements<Scalar>,
     .mixout_backward = mixout_backward_elements<Scalar>,
 };
