@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "core/operators.h"
+#include "core/zero_pages.h"
 
 namespace steadytune {
 namespace {
@@ -137,8 +138,8 @@ void Engine::set_plan(const std::vector<ParameterPlan>& plan, int64_t init_seed,
   }
   model_->mix_parameters(plan);
   arena_.allocate_moments();
-  arena_.moment1().zero_();
-  arena_.moment2().zero_();
+  zero_again(arena_.moment1());
+  zero_again(arena_.moment2());
 }
 
 void Engine::train_with(const std::vector<ParameterPlan>& plan) {
@@ -149,7 +150,7 @@ void Engine::train_with(const std::vector<ParameterPlan>& plan) {
     any_trained_ |= !plan[i].frozen;
   }
   model_->train_parameters(frozen);
-  arena_.gradients().zero_();
+  zero_again(arena_.gradients());
   plan_ = plan;
   touched_words_.clear();
   segments_ = cut_segments(arena_, plan_, touched_words_);
@@ -247,26 +248,46 @@ at::Tensor Engine::read_gradient(const std::string& name) const {
   return arena_.gradient(arena_.index_of(name)).clone();
 }
 
-at::Tensor Engine::read_buffer(ArenaBuffer buffer) const {
-  const at::Tensor& source = buffer == ArenaBuffer::parameters ? arena_.values()
-                             : buffer == ArenaBuffer::moment1  ? arena_.moment1()
-                             : buffer == ArenaBuffer::moment2  ? arena_.moment2()
-                                                               : arena_.start();
-  return source.defined() ? source.clone() : at::empty({0}, at::kFloat);
+const at::Tensor& Engine::buffer_of(ArenaBuffer buffer) const {
+  switch (buffer) {
+    case ArenaBuffer::parameters:
+      return arena_.values();
+    case ArenaBuffer::moment1:
+      return arena_.moment1();
+    case ArenaBuffer::moment2:
+      return arena_.moment2();
+    case ArenaBuffer::start:
+      return arena_.start();
+  }
+  throw Error("ERR_INTERNAL", "a buffer of the arena is none of those known");
 }
 
-void Engine::write_buffer(ArenaBuffer buffer, const float* values, size_t count) {
-  if (count != static_cast<size_t>(arena_.elements())) {
-    throw Error("ERR_STATE", "a buffer of " + std::to_string(count) + " values does not fit a model of " +
-                                 std::to_string(arena_.elements()));
+int64_t Engine::buffer_length(ArenaBuffer buffer) const {
+  const at::Tensor& source = buffer_of(buffer);
+  return source.defined() ? source.numel() : 0;
+}
+
+at::Tensor Engine::read_buffer(ArenaBuffer buffer, const std::optional<ElementRange>& range) const {
+  const int64_t length = buffer_length(buffer);
+  const auto [begin, end] = range.value_or(ElementRange{0, length});
+  if (begin < 0 || begin > end || end > length) {
+    throw Error("ERR_INTERNAL", "a buffer of " + std::to_string(length) + " values was read from " +
+                                    std::to_string(begin) + " to " + std::to_string(end));
+  }
+  return length == 0 ? at::empty({0}, at::kFloat) : buffer_of(buffer).narrow(0, begin, end - begin).clone();
+}
+
+void Engine::write_buffer(ArenaBuffer buffer, const float* values, size_t count, std::optional<int64_t> begin) {
+  const int64_t size = static_cast<int64_t>(count);
+  const bool fits = begin ? *begin >= 0 && *begin <= arena_.elements() - size : size == arena_.elements();
+  if (!fits) {
+    throw Error("ERR_STATE", "a buffer of " + std::to_string(begin.value_or(0) + size) +
+                                 " values does not fit a model of " + std::to_string(arena_.elements()));
   }
   if (buffer == ArenaBuffer::moment1 || buffer == ArenaBuffer::moment2) arena_.allocate_moments();
   if (buffer == ArenaBuffer::start) arena_.allocate_start();
-  const at::Tensor& target = buffer == ArenaBuffer::parameters ? arena_.values()
-                             : buffer == ArenaBuffer::moment1  ? arena_.moment1()
-                             : buffer == ArenaBuffer::moment2  ? arena_.moment2()
-                                                               : arena_.start();
-  std::memcpy(target.data_ptr(), values, count * sizeof(float));
+  const at::Tensor& target = buffer_of(buffer);
+  copy_to_pages(target.mutable_data_ptr<float>() + begin.value_or(0), values, size);
   if (buffer == ArenaBuffer::parameters) arena_.values_changed();
   if (!plan_.empty() && (buffer == ArenaBuffer::moment1 || buffer == ArenaBuffer::moment2)) {
     touched_words_.adopt(target);
