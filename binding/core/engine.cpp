@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "core/block_cache.h"
 #include "core/error.h"
 #include "core/operators.h"
 #include "core/zero_pages.h"
@@ -66,6 +67,8 @@ Engine::Engine(const EncoderShape& shape, at::ScalarType compute, Form form)
       model_(Model::make(shape_, arena_, compute, form)),
       touched_words_(arena_, arena_.index_of("embeddings.word.weight")) {}
 
+Engine::~Engine() { BlockCache::release_installed(); }
+
 int64_t Engine::bytes() const {
   int64_t bytes = arena_.bytes();
   for (const auto& [slot, values] : snapshots_) bytes += static_cast<int64_t>(values.nbytes());
@@ -122,6 +125,8 @@ void Engine::set_plan(const std::vector<ParameterPlan>& plan, int64_t init_seed,
     if (entry.mixout) check_mixout(arena_.parameters()[i], *entry.mixout);
   }
   model_->check_mixing(plan);
+  // What loading and earlier trials have left is of other sizes than what training will ask for.
+  BlockCache::release_installed();
   const at::NoGradGuard no_grad;
   for (size_t i = 0; i < count; ++i) reset(i, plan[i], init_seed);
   arena_.values_changed();

@@ -65,6 +65,7 @@ struct StoredValues {
 class Engine {
  public:
   Engine(const EncoderShape& shape, at::ScalarType compute, Form form);
+  ~Engine();
 
   const EncoderShape& shape() const { return shape_; }
   const std::vector<ParameterInfo>& parameters() const { return arena_.parameters(); }

@@ -288,8 +288,8 @@ const at::Tensor& anchor_of(std::initializer_list<const Leaf*> leaves) {
 
 at::Tensor embed(const Pass& pass, const Embeddings& embeddings) {
   const Leaf& segment = (embeddings.segment ? *embeddings.segment : embeddings.word).table;
-  const at::Tensor& anchor = anchor_of({&embeddings.word.table, &embeddings.position.table, &segment,
-                                        &embeddings.norm.weight, &embeddings.norm.bias});
+  const at::Tensor& anchor = anchor_of(
+      {&embeddings.word.table, &embeddings.position.table, &segment, &embeddings.norm.weight, &embeddings.norm.bias});
   // Nothing stands in front of them, but autograd wants a tensor there.
   return Joined<EmbeddedTokens>::apply(anchor, anchor, c10::make_intrusive<EmbeddedTokens>(pass, embeddings));
 }

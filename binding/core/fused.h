@@ -6,9 +6,9 @@
 
 #include "core/layers.h"
 
-/// The embeddings and the two halves of a post-norm block, forward and backward written out: everything between two matrix products is one
-/// operator, and weights' gradients go straight into the arena. The plain form of the same (core/block.cpp) is the
-/// reference that these are compared with.
+/// The embeddings and the two halves of a post-norm block, forward and backward written out: everything between two
+/// matrix products is one operator, and weights' gradients go straight into the arena. The plain form of the same
+/// (core/block.cpp) is the reference that these are compared with.
 namespace steadytune::fused {
 
 /// What a half has in common with the plain form.

@@ -114,12 +114,14 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> dropout_a
   return op.call(grad_y, normalized, rstd, weight, rows, positions, p, seed, layer, site, step);
 }
 
-std::tuple<at::Tensor, at::Tensor, at::Tensor> embed(
-    const at::Tensor& word, const at::Tensor& position, const std::optional<at::Tensor>& segment,
-    const at::Tensor& word_ids, const at::Tensor& position_ids, const std::optional<at::Tensor>& segment_ids,
-    double word_scale, const at::Tensor& weight, const at::Tensor& norm_bias, double eps, at::ScalarType dtype,
-    const at::Tensor& rows, const at::Tensor& positions, double p, int64_t seed, int64_t layer, int64_t site,
-    int64_t step) {
+std::tuple<at::Tensor, at::Tensor, at::Tensor> embed(const at::Tensor& word, const at::Tensor& position,
+                                                     const std::optional<at::Tensor>& segment,
+                                                     const at::Tensor& word_ids, const at::Tensor& position_ids,
+                                                     const std::optional<at::Tensor>& segment_ids, double word_scale,
+                                                     const at::Tensor& weight, const at::Tensor& norm_bias, double eps,
+                                                     at::ScalarType dtype, const at::Tensor& rows,
+                                                     const at::Tensor& positions, double p, int64_t seed, int64_t layer,
+                                                     int64_t site, int64_t step) {
   static const auto op = find<decltype(embed)>("steadytune::embed");
   return op.call(word, position, segment, word_ids, position_ids, segment_ids, word_scale, weight, norm_bias, eps,
                  dtype, rows, positions, p, seed, layer, site, step);

@@ -68,12 +68,14 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> dropout_a
     int64_t step);
 
 /// {y, normalized, rstd}: embeddings summed, normalized and dropped.
-std::tuple<at::Tensor, at::Tensor, at::Tensor> embed(
-    const at::Tensor& word, const at::Tensor& position, const std::optional<at::Tensor>& segment,
-    const at::Tensor& word_ids, const at::Tensor& position_ids, const std::optional<at::Tensor>& segment_ids,
-    double word_scale, const at::Tensor& weight, const at::Tensor& norm_bias, double eps, at::ScalarType dtype,
-    const at::Tensor& rows, const at::Tensor& positions, double p, int64_t seed, int64_t layer, int64_t site,
-    int64_t step);
+std::tuple<at::Tensor, at::Tensor, at::Tensor> embed(const at::Tensor& word, const at::Tensor& position,
+                                                     const std::optional<at::Tensor>& segment,
+                                                     const at::Tensor& word_ids, const at::Tensor& position_ids,
+                                                     const std::optional<at::Tensor>& segment_ids, double word_scale,
+                                                     const at::Tensor& weight, const at::Tensor& norm_bias, double eps,
+                                                     at::ScalarType dtype, const at::Tensor& rows,
+                                                     const at::Tensor& positions, double p, int64_t seed, int64_t layer,
+                                                     int64_t site, int64_t step);
 
 /// {grad_weight, grad_norm_bias}; adds to the tables' gradients that are given.
 std::tuple<at::Tensor, at::Tensor> embed_backward(

@@ -2,8 +2,8 @@
 
 #include <ATen/ATen.h>
 
-/// Matrix products of tokens, through libtorch's libraries. On the CPU those in bfloat16 are made with the spare rows of
-/// kernels/tokens.h where the tensors have them.
+/// Matrix products of tokens, through libtorch's libraries. On the CPU those in bfloat16 are made with the spare rows
+/// of kernels/tokens.h where the tensors have them.
 namespace steadytune {
 
 /// x [T, k] times w [k, n]: [T, n] in their dtype.

@@ -10,8 +10,9 @@
 
 /// Buffers of tokens that matrix products may take with a few spare rows of zeros behind the last token. On the CPU
 /// bfloat16 products run by code that oneDNN compiles for every number of rows that it meets, at about a millisecond
-/// each: as long as a product over 300 tokens takes. Hardly two batches have the same number of tokens, but rounded up to
-/// sixteens, or to a thirty-second where that is more, they share a few dozen sizes. Nothing but matrix products ever sees the spare rows.
+/// each: as long as a product over 300 tokens takes. Hardly two batches have the same number of tokens, but rounded up
+/// to sixteens, or to a thirty-second where that is more, they share a few dozen sizes. Nothing but matrix products
+/// ever sees the spare rows.
 namespace steadytune::kernels {
 
 /// Rows that a product over `tokens` is made with.

@@ -9,7 +9,7 @@ import { writeFileAtomic } from "../files/atomic.js";
  * holds up the event loop for long.
  */
 const magic = Buffer.from("STSTATE1");
-const pieceBytes = 4 * 2 ** 20;
+const pieceBytes = 2 ** 20;
 const headerLimit = 16 * 2 ** 20;
 
 interface Header<T> {

@@ -34,12 +34,14 @@ void check_table(const char* op, const char* name, const at::Tensor& table, int6
               columns, ".");
 }
 
-std::tuple<at::Tensor, at::Tensor, at::Tensor> embed(
-    const at::Tensor& word, const at::Tensor& position, const std::optional<at::Tensor>& segment,
-    const at::Tensor& word_ids, const at::Tensor& position_ids, const std::optional<at::Tensor>& segment_ids,
-    double word_scale, const at::Tensor& weight, const at::Tensor& norm_bias, double eps, at::ScalarType dtype,
-    const at::Tensor& rows, const at::Tensor& positions, double p, int64_t seed, int64_t layer, int64_t site,
-    int64_t step) {
+std::tuple<at::Tensor, at::Tensor, at::Tensor> embed(const at::Tensor& word, const at::Tensor& position,
+                                                     const std::optional<at::Tensor>& segment,
+                                                     const at::Tensor& word_ids, const at::Tensor& position_ids,
+                                                     const std::optional<at::Tensor>& segment_ids, double word_scale,
+                                                     const at::Tensor& weight, const at::Tensor& norm_bias, double eps,
+                                                     at::ScalarType dtype, const at::Tensor& rows,
+                                                     const at::Tensor& positions, double p, int64_t seed, int64_t layer,
+                                                     int64_t site, int64_t step) {
   const char* op = "embed";
   TORCH_CHECK(dtype == at::kFloat || dtype == at::kBFloat16, "steadytune::", op,
               ": dtype must be float32 or bfloat16, not ", dtype, ".");
