@@ -7,10 +7,11 @@
 #include <optional>
 #include <tuple>
 #include <utility>
+#include <vector>
 
+#include "core/error.h"
 #include "core/operators.h"
 #include "core/product.h"
-#include "kernels/tokens.h"
 
 namespace steadytune::fused {
 namespace {
@@ -48,20 +49,36 @@ at::Tensor weight_of(const DrawKey& draws, const Leaf& leaf) {
                            leaf.copy.scalar_type(), draws.seed, place.layer, place.site, draws.step, draws.part);
 }
 
-/// The gradient of `weight_of` += left^T right, [out, in].
-void add_product(const DrawKey& draws, const Leaf& weight, const at::Tensor& left, const at::Tensor& right) {
+/// The tokens on both sides of a weight: left^T right is a gradient.
+struct Sides {
+  at::Tensor left;
+  at::Tensor right;
+};
+
+/// The gradient of `weight_of`, [out, in], += left^T right; with several sides each gives some of its lines, in order.
+void add_products(const DrawKey& draws, const Leaf& weight, std::initializer_list<Sides> parts) {
   if (!weight.trained()) return;
   const at::Tensor grad = weight.gradient();
   const bool add = !weight.take_stale();
   if (weight.mixing && draws.mixout) {
     const auto& [target, p, how, place] = *weight.mixing;
+    std::vector<at::Tensor> products;
+    for (const auto& [left, right] : parts) products.push_back(product_over_tokens(left, right));
     const at::Tensor more =
-        operators::mixout_backward(product_over_tokens(left, right), std::nullopt, p, how.column, how.exact_gradient,
-                                   draws.seed, place.layer, place.site, draws.step, draws.part);
+        operators::mixout_backward(at::cat(products), std::nullopt, p, how.column, how.exact_gradient, draws.seed,
+                                   place.layer, place.site, draws.step, draws.part);
     add ? grad.add_(more) : grad.copy_(more);
     return;
   }
-  product_over_tokens_out(grad, left, right, add);
+  int64_t line = 0;
+  for (const auto& [left, right] : parts) {
+    product_over_tokens_out(grad.narrow(0, line, left.size(1)), left, right, add);
+    line += left.size(1);
+  }
+}
+
+void add_product(const DrawKey& draws, const Leaf& weight, const at::Tensor& left, const at::Tensor& right) {
+  add_products(draws, weight, {{left, right}});
 }
 
 void add(const Leaf& vector, const at::Tensor& gradient) {
@@ -140,15 +157,14 @@ struct EmbeddedTokens : torch::CustomClassHolder {
 /// Saved: x, qkv (3 x), context and normalized, each [T, hidden] in the compute dtype, and two float32 numbers per
 /// token and head or token. With b bytes per number 6 b hidden bytes a token.
 struct AttentionHalf : torch::CustomClassHolder {
-  AttentionHalf(const Half& half, const Attention& attention, const at::Tensor& input, bool only_summary)
+  AttentionHalf(const Half& half, const Attention& attention, const at::Tensor& input)
       : batch(half.pass.batch),
         part(attention),
         key(half.pass.draws),
-        summary_only(only_summary),
         draws(Draws::of(half.pass, attention.probability_dropout, half.number, Site::attention_probabilities)),
         end{attention.output,
             half.norm,
-            Lines::of(half.pass.batch, only_summary),
+            Lines::of(half.pass.batch, false),
             Draws::of(half.pass, half.output_dropout, half.number, Site::attention_output),
             {},
             {}},
@@ -161,45 +177,95 @@ struct AttentionHalf : torch::CustomClassHolder {
     std::tie(context, logsumexp) =
         operators::packed_attention(qkv, batch.row_offsets, batch.row_numbers, part.heads, part.causal, draws.p,
                                     draws.seed, draws.layer, draws.site, draws.step);
-    return end.forward(product(select(context), output_weight.t()), select(x));
+    return end.forward(product(context, output_weight.t()), x);
   }
 
   /// The gradient of x, undefined where it is not wanted.
   at::Tensor backward(const at::Tensor& grad, bool x_wanted) {
-    auto [grad_y, grad_residual] = end.backward(grad);
-    add_product(key, part.output.weight, grad_y, select(context));
-    const at::Tensor grad_context = spread(product(grad_y, output_weight));
+    auto [grad_y, grad_x] = end.backward(grad);
+    add_product(key, part.output.weight, grad_y, context);
     const at::Tensor grad_qkv = operators::packed_attention_backward(
-        grad_context, qkv, context, logsumexp, batch.row_offsets, batch.row_numbers, part.heads, part.causal, draws.p,
-        draws.seed, draws.layer, draws.site, draws.step);
+        product(grad_y, output_weight), qkv, context, logsumexp, batch.row_offsets, batch.row_numbers, part.heads,
+        part.causal, draws.p, draws.seed, draws.layer, draws.site, draws.step);
     add_product(key, part.qkv.weight, grad_qkv, x);
     if (part.qkv.bias.trained()) add(part.qkv.bias, grad_qkv.sum(0, false, at::kFloat));
     if (!x_wanted) return {};
-    if (summary_only) return product(grad_qkv, qkv_weight).index_add_(0, batch.summary_tokens, grad_residual);
-    add_product_(grad_residual, grad_qkv, qkv_weight);
-    return grad_residual;
-  }
-
-  at::Tensor select(const at::Tensor& tokens) const {
-    return summary_only ? tokens.index_select(0, batch.summary_tokens) : tokens;
-  }
-  at::Tensor spread(const at::Tensor& lines) const {
-    if (!summary_only) return lines;
-    return kernels::empty_tokens(x.size(0), lines.size(1), lines.options())
-        .zero_()
-        .index_add_(0, batch.summary_tokens, lines);
+    add_product_(grad_x, grad_qkv, qkv_weight);
+    return grad_x;
   }
 
   PackedBatch batch;
   Attention part;
   DrawKey key;
-  bool summary_only;
   Draws draws;
   End end;
   at::Tensor x;
   at::Tensor qkv_weight;
   at::Tensor output_weight;
   at::Tensor qkv;
+  at::Tensor context;
+  at::Tensor logsumexp;
+};
+
+/// The same where the summary tokens alone are wanted: keys and values of all tokens, all else of one a row. Saved: x
+/// and keys and values (2 x), 3 b hidden bytes a token.
+struct SummaryAttentionHalf : torch::CustomClassHolder {
+  SummaryAttentionHalf(const Half& half, const Attention& attention, const at::Tensor& input)
+      : batch(half.pass.batch),
+        part(attention),
+        key(half.pass.draws),
+        draws(Draws::of(half.pass, attention.probability_dropout, half.number, Site::attention_probabilities)),
+        end{attention.output,
+            half.norm,
+            Lines::of(half.pass.batch, true),
+            Draws::of(half.pass, half.output_dropout, half.number, Site::attention_output),
+            {},
+            {}},
+        x(input) {}
+
+  at::Tensor forward() {
+    const int64_t hidden = x.size(1);
+    qkv_weight = weight_of(key, part.qkv.weight);
+    output_weight = weight_of(key, part.output.weight);
+    const at::Tensor& bias = part.qkv.bias.copy;
+    summary = x.index_select(0, batch.summary_tokens);
+    query = product(bias.narrow(0, 0, hidden), summary, query_weight().t());
+    key_value = product(bias.narrow(0, hidden, 2 * hidden), x, key_value_weight().t());
+    std::tie(context, logsumexp) =
+        operators::summary_attention(query, key_value, batch.row_offsets, batch.row_numbers, batch.summary_positions,
+                                     part.heads, draws.p, draws.seed, draws.layer, draws.site, draws.step);
+    return end.forward(product(context, output_weight.t()), summary);
+  }
+
+  at::Tensor backward(const at::Tensor& grad, bool x_wanted) {
+    auto [grad_y, grad_summary] = end.backward(grad);
+    add_product(key, part.output.weight, grad_y, context);
+    const auto [grad_query, grad_key_value] = operators::summary_attention_backward(
+        product(grad_y, output_weight), query, key_value, logsumexp, batch.row_offsets, batch.row_numbers,
+        batch.summary_positions, part.heads, draws.p, draws.seed, draws.layer, draws.site, draws.step);
+    add_products(key, part.qkv.weight, {{grad_query, summary}, {grad_key_value, x}});
+    if (part.qkv.bias.trained()) {
+      add(part.qkv.bias, at::cat({grad_query.sum(0, false, at::kFloat), grad_key_value.sum(0, false, at::kFloat)}));
+    }
+    if (!x_wanted) return {};
+    add_product_(grad_summary, grad_query, query_weight());
+    return product(grad_key_value, key_value_weight()).index_add_(0, batch.summary_tokens, grad_summary);
+  }
+
+  at::Tensor query_weight() const { return qkv_weight.narrow(0, 0, x.size(1)); }
+  at::Tensor key_value_weight() const { return qkv_weight.narrow(0, x.size(1), 2 * x.size(1)); }
+
+  PackedBatch batch;
+  Attention part;
+  DrawKey key;
+  Draws draws;
+  End end;
+  at::Tensor x;
+  at::Tensor summary;
+  at::Tensor qkv_weight;
+  at::Tensor output_weight;
+  at::Tensor query;
+  at::Tensor key_value;
   at::Tensor context;
   at::Tensor logsumexp;
 };
@@ -298,7 +364,10 @@ at::Tensor attend(const Half& half, const Attention& attention, const at::Tensor
   const auto& [qkv, output, heads, causal, p] = attention;
   const at::Tensor& anchor =
       anchor_of({&qkv.weight, &qkv.bias, &output.weight, &output.bias, &half.norm.weight, &half.norm.bias});
-  return Joined<AttentionHalf>::apply(x, anchor, c10::make_intrusive<AttentionHalf>(half, attention, x, summary_only));
+  if (!summary_only)
+    return Joined<AttentionHalf>::apply(x, anchor, c10::make_intrusive<AttentionHalf>(half, attention, x));
+  if (causal) throw Error("ERR_INTERNAL", "summary tokens alone were asked of causal attention");
+  return Joined<SummaryAttentionHalf>::apply(x, anchor, c10::make_intrusive<SummaryAttentionHalf>(half, attention, x));
 }
 
 at::Tensor feed_forward(const Half& half, const FeedForward& network, const at::Tensor& x, bool summary_only) {

@@ -34,6 +34,25 @@ at::Tensor packed_attention_backward(const at::Tensor& grad_output, const at::Te
                  step);
 }
 
+std::tuple<at::Tensor, at::Tensor> summary_attention(const at::Tensor& query, const at::Tensor& key_value,
+                                                     const at::Tensor& row_offsets, const at::Tensor& row_numbers,
+                                                     const at::Tensor& positions, int64_t heads, double p, int64_t seed,
+                                                     int64_t layer, int64_t site, int64_t step) {
+  static const auto op = find<decltype(summary_attention)>("steadytune::summary_attention");
+  return op.call(query, key_value, row_offsets, row_numbers, positions, heads, p, seed, layer, site, step);
+}
+
+std::tuple<at::Tensor, at::Tensor> summary_attention_backward(const at::Tensor& grad_output, const at::Tensor& query,
+                                                              const at::Tensor& key_value, const at::Tensor& logsumexp,
+                                                              const at::Tensor& row_offsets,
+                                                              const at::Tensor& row_numbers,
+                                                              const at::Tensor& positions, int64_t heads, double p,
+                                                              int64_t seed, int64_t layer, int64_t site, int64_t step) {
+  static const auto op = find<decltype(summary_attention_backward)>("steadytune::summary_attention_backward");
+  return op.call(grad_output, query, key_value, logsumexp, row_offsets, row_numbers, positions, heads, p, seed, layer,
+                 site, step);
+}
+
 at::Tensor mixout(const at::Tensor& values, const at::Tensor& target, const std::optional<at::Tensor>& mask,
                   at::ArrayRef<double> p, bool column, bool exact_gradient, at::ScalarType dtype, int64_t seed,
                   int64_t layer, int64_t site, int64_t step, int64_t micro_batch) {

@@ -23,6 +23,17 @@ TORCH_LIBRARY(steadytune, m) {
       "packed_attention_backward(Tensor grad_output, Tensor qkv, Tensor output, Tensor logsumexp, Tensor row_offsets, "
       "Tensor row_numbers, int heads, bool causal, float p, int seed, int layer, int site, int step) -> Tensor");
 
+  // The same with one query for each row, `query` [B, h] at `positions` of its row, int32 [B]; `key_value` [T, 2h].
+  // Masks are those that packed_attention draws for that query. Empty rows leave what they would return undefined.
+  // Returns the output [B, h] and the logarithm of each softmax's denominator, float32 [heads, B].
+  m.def(
+      "summary_attention(Tensor query, Tensor key_value, Tensor row_offsets, Tensor row_numbers, Tensor positions, "
+      "int heads, float p, int seed, int layer, int site, int step) -> (Tensor output, Tensor logsumexp)");
+  m.def(
+      "summary_attention_backward(Tensor grad_output, Tensor query, Tensor key_value, Tensor logsumexp, "
+      "Tensor row_offsets, Tensor row_numbers, Tensor positions, int heads, float p, int seed, int layer, int site, "
+      "int step) -> (Tensor grad_query, Tensor grad_key_value)");
+
   // dropout(act(x + bias)) on a matrix product x [T, C] that was made without its bias. float32 or bfloat16, the bias
   // float32 [C], all arithmetic float32. `activation`: Activation (activation.h). Masks and `rows`, `positions` as in
   // dropout. The backward takes x again, and gives `grad_bias` in float32: the sum over tokens of grad_x before it is

@@ -124,7 +124,7 @@ const buffers = ["parameters", "moment1", "moment2", "start"] as const;
 async function arraysOf(session: Session, { step, best }: Position): Promise<StoredArray[]> {
   const arrays = await Promise.all(
     buffers.map(async (name) => ({
-      name: name as string,
+      name: name,
       length: await session.bufferLength(name),
       read: (begin: number, end: number) => session.readBuffer(name, { begin, end }),
     })),

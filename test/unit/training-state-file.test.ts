@@ -45,7 +45,10 @@ test("an array larger than a piece is written and read piece by piece, and let g
   let stoodWhenRead = true;
   await writeStateFile(path, { content, arrays: [watched] }, () => (stoodWhenRead = existsSync(path)));
   t.false(stoodWhenRead);
-  t.deepEqual(asked, Array.from({ length: 20 }, () => 2 ** 18));
+  t.deepEqual(
+    asked,
+    Array.from({ length: 20 }, () => 2 ** 18),
+  );
   const [array] = (await readStateFile(path)).arrays;
   t.deepEqual(await array!.read(3, 7), large.slice(3, 7));
   let next = 0;

@@ -56,6 +56,42 @@ struct AttentionBackward {
   Scalar* grad_qkv;
 };
 
+/// A row of which one query alone asks.
+template <typename Scalar>
+struct SummaryRow {
+  /// [heads * head_size]
+  const Scalar* query;
+  /// [length, 2 * heads * head_size]: key and value of the row's first token.
+  const Scalar* key_value;
+  int64_t length;
+  int64_t heads;
+  int64_t head_size;
+  /// Number of the row in the data set.
+  uint32_t row;
+  /// The query's place in the row.
+  uint32_t position;
+};
+
+template <typename Scalar>
+struct SummaryForward {
+  SummaryRow<Scalar> row;
+  /// [heads * head_size]
+  Scalar* output;
+  /// [heads, logsumexp_stride], at this row.
+  float* logsumexp;
+  int64_t logsumexp_stride;
+};
+
+template <typename Scalar>
+struct SummaryBackward {
+  SummaryRow<Scalar> row;
+  const Scalar* grad_output;
+  const float* logsumexp;
+  int64_t logsumexp_stride;
+  Scalar* grad_query;
+  Scalar* grad_key_value;
+};
+
 /// Where a token-wise mask is drawn: row and position of each token.
 struct TokenMask {
   const int32_t* rows;
@@ -146,6 +182,10 @@ struct ScalarKernels {
   /// Some heads of one row.
   void (*attention_backward)(const AttentionBackward<Scalar>& row, Range heads, const DropoutDraw& draw,
                              float* scratch);
+  /// Some heads of one row.
+  void (*summary_attention)(const SummaryForward<Scalar>& row, Range heads, const DropoutDraw& draw, float* scratch);
+  void (*summary_attention_backward)(const SummaryBackward<Scalar>& row, Range heads, const DropoutDraw& draw,
+                                     float* scratch);
   /// The following take `count` tokens of `columns`. `grad_bias` [columns] becomes the sum over these tokens alone.
   void (*bias_activation)(Activation activation, const Scalar* x, const float* bias, Scalar* y, const TokenMask& mask,
                           int64_t count, int64_t columns);
@@ -171,6 +211,7 @@ struct VectorKernels {
   /// Floats of scratch, 64-byte aligned, that attention over rows of at most `length` tokens needs.
   int64_t (*attention_forward_scratch)(int64_t length, int64_t head_size);
   int64_t (*attention_backward_scratch)(int64_t length, int64_t head_size);
+  int64_t (*summary_attention_scratch)(int64_t length, int64_t head_size);
   /// Factors of the elements [first, first + count) of one parameter; `first` is a multiple of 8.
   void (*mixout_factors)(const MixoutDraw& draw, int64_t first, int64_t count, float* factors);
   /// `start` may be null: decay towards zero. So may `compute`, the copy of the new values in bfloat16.
