@@ -43,7 +43,7 @@ async function study(file: string, options: StudyFlags): Promise<void> {
     import("../report/write-report.js"),
   ]);
   const { output: given, ...overrides } = await configFromOptions(options);
-  const study = await readStudyFile(file, overrides);
+  const study = await readStudyFile(file, { overrides });
   const output = given ?? `runs/${study.name}`;
   const terminal = await openTerminal(options);
   terminal.line(terminal.colors.bold(study.title));

@@ -1,14 +1,15 @@
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
-import { LockedError, type SteadytuneError } from "../errors.js";
+import type { SteadytuneError } from "../errors.js";
 import { makeFolder, writeFileAtomic } from "../files/atomic.js";
-import { lockFile, type Lock } from "../files/lock.js";
+import { withAbsolutePaths } from "../training/transfer-run.js";
 import type { Executor, TrialEvent } from "./executor.js";
-import type { Study } from "./file.js";
+import { extendManifest, extendPlan } from "./extend.js";
+import type { Cell, Study } from "./file.js";
 import { studyPaths } from "./folder.js";
 import { localExecutor } from "./local-executor.js";
-import { mergeTrials, readManifest, writeManifest, type Manifest } from "./manifest.js";
+import { mergeCells, mergeTrials, readManifest, writeManifest, type Manifest, type PlannedCell } from "./manifest.js";
 import { toPlain } from "./message.js";
+import { lockPlan } from "./plan-lock.js";
 import { planTrials, type Trial } from "./plan.js";
 import { failureFile, isFinished } from "./trial.js";
 
@@ -41,27 +42,33 @@ export interface StudyEnd {
  */
 export async function runStudy(study: Study, options: StudyOptions): Promise<StudyEnd> {
   const { output: folder, signal, onEvent = () => {} } = options;
-  const { manifest, workers } = await planStudy(study, folder, options);
-
-  // Two cells can be one and the same run: then it is trained once.
-  const different = [...new Map(manifest.trials.map((trial) => [trial.id, trial])).values()];
-  const pending = different.filter((trial) => !isFinished(folder, trial));
-  onEvent({ type: "planned", trials: different, finished: different.filter((trial) => !pending.includes(trial)) });
-
+  const { manifest: planned, workers } = await planStudy(study, folder, options);
   const failed: StudyEnd["failed"] = [];
   const recorded: Promise<void>[] = [];
   const execute: Executor = localExecutor({ workers });
-  await execute(pending, {
-    folder,
-    signal,
-    onEvent(event) {
-      if (event.type === "trial-failed") {
-        failed.push(event);
-        recorded.push(recordFailure(folder, event));
-      }
-      onEvent(event);
-    },
-  });
+  let manifest = planned;
+  // Trials of later stages are planned once those that they depend on are finished.
+  for (let added = true; added;) {
+    // Two cells can be one and the same run: then it is trained once.
+    const different = [...new Map(manifest.trials.map((trial) => [trial.id, trial])).values()];
+    const hasFailed = new Set(failed.map(({ trial }) => trial.id));
+    const pending = different.filter((trial) => !isFinished(folder, trial) && !hasFailed.has(trial.id));
+    onEvent({ type: "planned", trials: different, finished: different.filter((trial) => !pending.includes(trial)) });
+    await execute(pending, {
+      folder,
+      signal,
+      onEvent(event) {
+        if (event.type === "trial-failed") {
+          failed.push(event);
+          recorded.push(recordFailure(folder, event));
+        }
+        onEvent(event);
+      },
+    });
+    const extension = await extendPlan(folder);
+    manifest = extension.manifest;
+    added = extension.added.length > 0;
+  }
   await Promise.all(recorded);
   return { manifest, failed };
 }
@@ -74,27 +81,22 @@ export async function planStudy(
 ): Promise<{ manifest: Manifest; workers: number }> {
   const planned = await planTrials(study, folder, workers);
   await makeFolder(folder);
-  await using _lock = await lockPatiently(join(folder, ".plan.lock"), folder);
+  await using _lock = await lockPlan(folder);
   const before = replan ? null : await readManifest(folder);
-  const { name, title, description } = study;
-  const manifest: Manifest = {
-    study: { format: 1, name, title, description },
+  const { name, title, description, preset } = study;
+  const cells = mergeCells(before?.study.cells ?? [], study.cells.map(plannedCell), folder);
+  const wanted: Manifest = {
+    study: { format: 1, name, title, description, ...(preset !== null && { preset }), cells },
     trials: mergeTrials(before?.trials ?? [], planned.trials, folder),
   };
+  const { manifest } = await extendManifest(wanted, folder);
   if (JSON.stringify(before) !== JSON.stringify(manifest)) await writeManifest(folder, manifest);
   return { manifest, workers: planned.workers };
 }
 
-/** Another process holds this lock for no longer than it takes to write the manifest. */
-async function lockPatiently(path: string, what: string): Promise<Lock> {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      return await lockFile(path, what);
-    } catch (error) {
-      if (!(error instanceof LockedError) || attempt === 100) throw error;
-      await sleep(100);
-    }
-  }
+function plannedCell({ stage, task, recipe, grid, expected, select, config, seeds }: Cell): PlannedCell {
+  const own = select && { ...select, own: withAbsolutePaths(config), seeds, choice: null };
+  return { stage, task, recipe, grid, expected, select: own };
 }
 
 /** Why a trial failed stands beside what there is of it, for `status` and for people. */
