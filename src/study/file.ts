@@ -111,7 +111,8 @@ export function parseStudy(
   return {
     name: wanted === undefined ? name : `${name}-${wanted}`,
     title,
-    description: [description, preset.description].filter((text) => text !== null && text !== undefined).join(" ") || null,
+    description:
+      [description, preset.description].filter((text) => text !== null && text !== undefined).join(" ") || null,
     next,
     preset: wanted ?? null,
     cells: cells.filter(({ task }) => keep === undefined || keep.includes(task)),
@@ -121,23 +122,22 @@ export function parseStudy(
     const all = namedTasks(stage.tasks ?? file.tasks ?? null, `${at}.tasks`);
     const kept = all === null || preset.tasks === undefined ? all : replaced(all, stage.tasks === undefined);
     const known = new Set(all?.map((task) => task.name));
-    for (const [r, { tasks = [], name }] of stage.recipes.entries()) {
-      refuseUnknown(tasks, known, `${source}: ${at}.recipes[${r}] (${name}) is for a task that the stage has not,`);
+    for (const [r, { name, tasks = [], expected = {} }] of stage.recipes.entries()) {
+      const said = `${source}: ${at}.recipes[${r}] (${name})`;
+      refuseUnknown(tasks, known, `${said} is for a task that the stage has not,`);
+      refuseUnknown(Object.keys(expected), known, `${said} expects numbers for a task that the stage has not,`);
     }
-    const cells = (kept ?? [null]).flatMap((task) => {
+    return (kept ?? [null]).flatMap((task) => {
       const on = task === null ? {} : config(withoutName(task), `${at}.tasks (${task.name})`);
       const base = [layers.base, on, layers.preset].reduce(mergeConfigs);
       const label = task?.name ?? taskLabel(mergeConfigs(base, overrides));
-      return stage.recipes.flatMap((recipe, r) =>
-        recipe.tasks === undefined || recipe.tasks.includes(label)
-          ? cellsOfRecipe(recipe, { base, stage, task: label, at: `${at}.recipes[${r}] (${recipe.name})`, before })
-          : [],
-      );
+      const recipes = stage.recipes.filter(({ tasks }) => tasks === undefined || tasks.includes(label));
+      refuseTwins(recipes, `${at}.recipes`, task === null ? "" : ` on ${label}`);
+      return recipes.flatMap((recipe) => {
+        const where = `${at}.recipes[${stage.recipes.indexOf(recipe)}] (${recipe.name})`;
+        return cellsOfRecipe(recipe, { base, stage, task: label, at: where, before });
+      });
     });
-    const places = cells.map(({ task, recipe }) => ({ name: recipe, task }));
-    const twin = places.find((place, i) => places.findIndex((other) => isSame(place, other)) !== i);
-    if (twin) throw new ConfigError(`${source}: ${at}.recipes has two entries named "${twin.name}" on ${twin.task}`);
-    return cells;
   }
 
   function cellsOfRecipe(
@@ -220,10 +220,10 @@ export function parseStudy(
     return all ? chosen : chosen.filter(({ name }) => tasks.some((task) => task.name === name));
   }
 
-  function refuseTwins(entries: readonly { name: string }[], where: string): void {
+  function refuseTwins(entries: readonly { name: string }[], where: string, on = ""): void {
     const names = entries.map(({ name }) => name);
     const twin = names.find((name, i) => names.indexOf(name) !== i);
-    if (twin !== undefined) throw new ConfigError(`${source}: ${where} has two entries named "${twin}"`);
+    if (twin !== undefined) throw new ConfigError(`${source}: ${where} has two entries named "${twin}"${on}`);
   }
 }
 
@@ -239,10 +239,6 @@ export function isCandidate(
   task: string,
 ): boolean {
   return cell.stage === stage && cell.task === task && (recipe === null || recipeName(cell) === recipe);
-}
-
-function isSame(a: { name: string; task: string }, b: { name: string; task: string }): boolean {
-  return a.name === b.name && a.task === b.task;
 }
 
 function refuseUnknown(names: readonly string[], known: ReadonlySet<string>, message: string): void {
