@@ -5,11 +5,12 @@ import { addConfigOptions, configFromOptions } from "./config-options.js";
 import { count, duration } from "./format.js";
 import { interruptible } from "./interrupt.js";
 import { printReport } from "./report.js";
+import { addChoiceOptions, choiceOf, type ChoiceFlags } from "./study-choice.js";
 import { openTerminal, type Terminal } from "./terminal.js";
 import { addExamples, printJson, type CommonOptions } from "./verb.js";
 import { watchStudy } from "./watch-study.js";
 
-interface StudyFlags extends CommonOptions, Record<string, unknown> {
+interface StudyFlags extends CommonOptions, ChoiceFlags, Record<string, unknown> {
   output?: string;
   workers?: string;
   replan?: boolean;
@@ -25,6 +26,7 @@ export function define(command: Command): void {
     .option("--workers <n>", "runs side by side (default: as many as cores and memory allow)")
     .option("--replan", "drop planned runs whose config, data or model has changed, instead of refusing to mix them")
     .action(study);
+  addChoiceOptions(command);
   addConfigOptions(command);
   addExamples(command, [
     ["The quickstart", "steadytune study configs/quickstart/study.json"],
@@ -32,6 +34,10 @@ export function define(command: Command): void {
       "The same recipes and seeds on your own table",
       "steadytune study configs/quickstart/study.json --model bert-base-uncased --data tickets.csv\n" +
         "--text body --label queue --set optimizer.learningRate=2e-5 --output runs/tickets",
+    ],
+    [
+      "An experiment of the paper in minutes, on a small model",
+      "steadytune study configs/paper/figure2.json --preset small --model ./all-minilm-l6 --data ./glue",
     ],
   ]);
 }
@@ -43,7 +49,7 @@ async function study(file: string, options: StudyFlags): Promise<void> {
     import("../report/write-report.js"),
   ]);
   const { output: given, ...overrides } = await configFromOptions(options);
-  const study = await readStudyFile(file, { overrides });
+  const study = await readStudyFile(file, { overrides, ...choiceOf(options) });
   const output = given ?? `runs/${study.name}`;
   const terminal = await openTerminal(options);
   terminal.line(terminal.colors.bold(study.title));

@@ -9,7 +9,7 @@ import { ConfigError } from "../errors.js";
 import { checkStudy } from "./check.js";
 import { atPoint, gridPoints, pointLabel, type GridValues } from "./grid.js";
 import { findPreset } from "./preset.js";
-import type { Expected, PresetFile, RecipeFile, StageFile, StudyFile, TaskFile } from "./schema.js";
+import type { Expected, PresetFile, RecipeFile, SeedsFile, StageFile, StudyFile, TaskFile } from "./schema.js";
 import { expandSeeds, type TrialSeeds } from "./seeds.js";
 
 /** A study as its file says it, with every config inside checked and its `extends` merged. */
@@ -58,6 +58,8 @@ export interface StudyChoice {
   preset?: string | undefined;
   /** Names of the tasks that are kept. */
   tasks?: readonly string[] | undefined;
+  /** Seeds of all stages, in the place of theirs. */
+  seeds?: SeedsFile | undefined;
 }
 
 /** Keys that the study itself decides for each trial. */
@@ -92,7 +94,14 @@ export async function readStudyFile(path: string, choice: StudyChoice = {}): Pro
 /** The same for a study that is already in memory; `folder` is what its file names are relative to. */
 export function parseStudy(
   file: StudyFile,
-  { source, folder, overrides = {}, preset: wanted, tasks: keep }: StudyChoice & { source: string; folder: string },
+  {
+    source,
+    folder,
+    overrides = {},
+    preset: wanted,
+    tasks: keep,
+    seeds,
+  }: StudyChoice & { source: string; folder: string },
 ): Study {
   const preset: PresetFile = wanted === undefined ? {} : findPreset(file, wanted, source);
   const changed = (part: RunConfig, key: string): RunConfig => config(part, `presets.${wanted}.${key}`);
@@ -158,7 +167,7 @@ export function parseStudy(
         task: to.task,
         recipe: point === null ? name : `${name}, ${pointLabel(point)}`,
         grid: point === null ? null : { recipe: name, values: point },
-        seeds: expandSeeds(preset.seeds ?? to.stage.seeds),
+        seeds: expandSeeds(seeds ?? preset.seeds ?? to.stage.seeds),
         // They are about the study as it is published.
         expected: wanted === undefined ? (expected?.[to.task] ?? null) : null,
       };
