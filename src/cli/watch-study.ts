@@ -69,7 +69,8 @@ export function watchStudy(terminal: Terminal): (event: StudyEvent) => void {
         earlierWeight = doneWeight;
         const before =
           done === 0 ? "" : done === total ? "; all are finished" : `; ${done} of them are finished already`;
-        terminal.line(`${count(total, "run")}${before}`);
+        const failed = event.failed.length === 0 ? "" : `; ${event.failed.length} failed before`;
+        terminal.line(`${count(total, "run")}${before}${failed}`);
         break;
       }
       case "trial-start":

@@ -1,30 +1,35 @@
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { LockedError, type SteadytuneError } from "../errors.js";
-import { makeFolder, writeFileAtomic } from "../files/atomic.js";
+import { ConfigError, LockedError, type SteadytuneError } from "../errors.js";
+import { makeFolder } from "../files/atomic.js";
 import { lockFile, type Lock } from "../files/lock.js";
+import type { RunEvent } from "../training/events.js";
+import type { RunResult } from "../training/result.js";
 import type { Executor, TrialEvent } from "./executor.js";
 import type { Study } from "./file.js";
-import { studyPaths } from "./folder.js";
 import { localExecutor } from "./local-executor.js";
-import { mergeTrials, readManifest, writeManifest, type Manifest } from "./manifest.js";
-import { toPlain } from "./message.js";
+import { mergeTrials, readManifest, requireManifest, writeManifest, type Manifest } from "./manifest.js";
 import { planTrials, type Trial } from "./plan.js";
-import { failureFile, isFinished } from "./trial.js";
+import { TrialRunner } from "./trial-runner.js";
+import { isFinished, readFailure } from "./trial.js";
+import { workersFor } from "./workers.js";
 
 export type StudyEvent =
-  /** What there is to do; `finished` trials of an earlier call are not run again. */
-  { type: "planned"; trials: readonly Trial[]; finished: readonly Trial[] } | TrialEvent;
+  /** What there is to do; `finished` and `failed` trials of an earlier call are not run again. */
+  { type: "planned"; trials: readonly Trial[]; finished: readonly Trial[]; failed: readonly Trial[] } | TrialEvent;
 
-export interface StudyOptions {
-  /** The study's folder. */
-  output: string;
+export interface RunStudyOptions {
   /** Trials side by side; as many as cores and memory allow when not given. */
   workers?: number | undefined;
-  /** Let trials whose config, data or model changed leave the study, instead of refusing to mix them. */
-  replan?: boolean | undefined;
   signal?: AbortSignal | undefined;
   onEvent?: ((event: StudyEvent) => void) | undefined;
+}
+
+export interface StudyOptions extends RunStudyOptions {
+  /** The study's folder. */
+  output: string;
+  /** Let trials whose config, data or model changed leave the study, instead of refusing to mix them. */
+  replan?: boolean | undefined;
 }
 
 export interface StudyEnd {
@@ -40,39 +45,82 @@ export interface StudyEnd {
  * @throws ConfigError, DataError or CheckpointError before the first trial; AbortedError when stopped.
  */
 export async function runStudy(study: Study, options: StudyOptions): Promise<StudyEnd> {
-  const { output: folder, signal, onEvent = () => {} } = options;
-  const { manifest, workers } = await planStudy(study, folder, options);
+  const { output: folder } = options;
+  await planStudy(study, folder, options);
+  return runPlanned(folder, options);
+}
+
+/**
+ * Runs every trial of a planned study that is neither finished nor failed before, also beside other processes that do
+ * the same.
+ *
+ * @throws ConfigError when nothing is planned in the folder; AbortedError when stopped; OutputError when the disk is
+ *   full, and NativeError when no trial could run on this machine.
+ */
+export async function runPlanned(folder: string, options: RunStudyOptions = {}): Promise<StudyEnd> {
+  const { signal, onEvent = () => {} } = options;
+  const manifest = await requireManifest(folder);
 
   // Two cells can be one and the same run: then it is trained once.
-  const different = [...new Map(manifest.trials.map((trial) => [trial.id, trial])).values()];
-  const pending = different.filter((trial) => !isFinished(folder, trial));
-  onEvent({ type: "planned", trials: different, finished: different.filter((trial) => !pending.includes(trial)) });
-
+  const trials = [...new Map(manifest.trials.map((trial) => [trial.id, trial])).values()];
   const failed: StudyEnd["failed"] = [];
-  const recorded: Promise<void>[] = [];
-  const execute: Executor = localExecutor({ workers });
+  const pending: Trial[] = [];
+  for (const trial of trials) {
+    if (isFinished(folder, trial)) continue;
+    const error = await readFailure(folder, trial);
+    if (error === null) pending.push(trial);
+    else failed.push({ trial, error });
+  }
+  onEvent({
+    type: "planned",
+    trials,
+    finished: trials.filter((trial) => isFinished(folder, trial)),
+    failed: failed.map(({ trial }) => trial),
+  });
+
+  const execute: Executor = localExecutor({ workers: await workersFor(pending, options.workers) });
   await execute(pending, {
     folder,
     signal,
     onEvent(event) {
-      if (event.type === "trial-failed") {
-        failed.push(event);
-        recorded.push(recordFailure(folder, event));
-      }
+      if (event.type === "trial-failed") failed.push(event);
       onEvent(event);
     },
   });
-  await Promise.all(recorded);
   return { manifest, failed };
+}
+
+/**
+ * Runs one trial of a planned study in this process: what one task of an array job does. One that is finished is left
+ * as it is.
+ *
+ * @param index the trial's place in the manifest, from 0
+ * @throws ConfigError when there is no such trial; LockedError when another process is at work on it; the error of
+ *   the trial when it fails now or failed before; AbortedError after its state was saved.
+ */
+export async function runIndex(
+  folder: string,
+  index: number,
+  hooks: { signal: AbortSignal; onEvent: (event: RunEvent) => void },
+): Promise<{ trial: Trial; result: RunResult }> {
+  const { trials } = await requireManifest(folder);
+  const trial = trials[index];
+  if (trial === undefined) {
+    throw new ConfigError(`${folder} has no trial ${index}: its trials are 0 to ${trials.length - 1}`);
+  }
+  const failure = await readFailure(folder, trial);
+  if (failure !== null) throw failure;
+  await using runner = new TrialRunner(folder);
+  return { trial, result: await runner.run(trial, hooks) };
 }
 
 /** Writes the manifest, or adds to the one that stands there. */
 export async function planStudy(
   study: Study,
   folder: string,
-  { replan = false, workers }: Pick<StudyOptions, "replan" | "workers"> = {},
-): Promise<{ manifest: Manifest; workers: number }> {
-  const planned = await planTrials(study, folder, workers);
+  { replan = false }: Pick<StudyOptions, "replan"> = {},
+): Promise<{ manifest: Manifest }> {
+  const planned = await planTrials(study, folder);
   await makeFolder(folder);
   await using _lock = await lockPatiently(join(folder, ".plan.lock"), folder);
   const before = replan ? null : await readManifest(folder);
@@ -82,7 +130,7 @@ export async function planStudy(
     trials: mergeTrials(before?.trials ?? [], planned.trials, folder),
   };
   if (JSON.stringify(before) !== JSON.stringify(manifest)) await writeManifest(folder, manifest);
-  return { manifest, workers: planned.workers };
+  return { manifest };
 }
 
 /** Another process holds this lock for no longer than it takes to write the manifest. */
@@ -95,11 +143,4 @@ async function lockPatiently(path: string, what: string): Promise<Lock> {
       await sleep(100);
     }
   }
-}
-
-/** Why a trial failed stands beside what there is of it, for `status` and for people. */
-async function recordFailure(folder: string, { trial, error }: StudyEnd["failed"][number]): Promise<void> {
-  const own = join(studyPaths(folder).work, trial.id);
-  await makeFolder(own);
-  await writeFileAtomic(join(own, failureFile), `${JSON.stringify(toPlain(error), null, 2)}\n`);
 }
