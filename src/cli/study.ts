@@ -1,6 +1,9 @@
 import type { Command } from "commander";
+import { defineAddSeeds } from "./study/add-seeds.js";
 import { defineEverything } from "./study/everything.js";
 import { definePlan } from "./study/plan.js";
+import { defineReport } from "./study/report.js";
+import { defineRetry } from "./study/retry.js";
 import { defineRun } from "./study/run.js";
 import { defineStatus } from "./study/status.js";
 
@@ -11,4 +14,7 @@ export function define(command: Command): void {
   definePlan(command);
   defineRun(command);
   defineStatus(command);
+  defineRetry(command);
+  defineReport(command);
+  defineAddSeeds(command);
 }

@@ -4,9 +4,10 @@ import { isLocked } from "../files/lock.js";
 import type { RunResult } from "../training/result.js";
 import { readResult } from "../training/run-folder.js";
 import { studyPaths } from "./folder.js";
-import { requireManifest } from "./manifest.js";
+import { requireManifest, type Manifest } from "./manifest.js";
 import type { Trial } from "./plan.js";
 import { readProgress, type Progress } from "./progress.js";
+import { isOf } from "./select.js";
 import { isFinished, readFailure, readTrialResult, trialLock, workFolder } from "./trial.js";
 import { secondsLeft, workLeft, type CellProgress } from "./work-left.js";
 
@@ -54,6 +55,8 @@ export interface StudyStatus extends Counts {
   /** True where part of the work could not be guessed and is not in those numbers. */
   atLeast: boolean;
   cells: CellStatus[];
+  /** Cells without trials so far: their recipe is chosen once that stage is finished. */
+  later: (Pick<Trial, "stage" | "task" | "recipe"> & { from: string })[];
   stages: StageStatus[];
   trials: TrialStatus[];
 }
@@ -69,6 +72,7 @@ export async function readStatus(folder: string): Promise<StudyStatus> {
   const stages = await readStages(folder, manifest.trials);
   const different = [...new Map(trials.map((trial) => [trial.id, trial])).values()];
   const running = different.filter(({ state }) => state === "running").length;
+  const later = cellsWithoutTrials(manifest);
   const left = workLeft(cellsOf(different).map(progressOf), stages.map(stageProgress));
   return {
     folder,
@@ -78,8 +82,9 @@ export async function readStatus(folder: string): Promise<StudyStatus> {
     ...countsOf(different),
     secondsLeft: left === null || running === 0 ? null : secondsLeft(left, running),
     workSecondsLeft: left?.seconds ?? null,
-    atLeast: left?.atLeast ?? false,
+    atLeast: later.length > 0 || (left?.atLeast ?? false),
     cells: cellsOf(trials).map(cellStatus),
+    later,
     stages,
     trials,
   };
@@ -124,6 +129,15 @@ async function readStages(folder: string, trials: readonly Trial[]): Promise<Sta
       return { id, task, state: running ? "running" : "waiting", progress: await readProgress(own) };
     }),
   );
+}
+
+function cellsWithoutTrials({ study, trials }: Manifest): StudyStatus["later"] {
+  return (study.cells ?? []).flatMap((cell) => {
+    const { stage, task, recipe, select } = cell;
+    return select === null || trials.some((trial) => isOf(trial, cell))
+      ? []
+      : [{ stage, task, recipe, from: select.stage }];
+  });
 }
 
 /** Trials by cell, in the order of the manifest. */

@@ -11,10 +11,10 @@ import { studyPaths } from "./folder.js";
 import { isOfTheMachine } from "./machine-error.js";
 import type { Trial } from "./plan.js";
 import {
-  clearFailure,
   isFinished,
   lockTrial,
   moveToFinished,
+  readFailure,
   readTrialResult,
   recordFailure,
   workFolder,
@@ -43,14 +43,16 @@ export class TrialRunner implements AsyncDisposable {
    * Trains a trial, or goes on where it was cut off, and moves its folder among the finished ones; the result of one
    * that is finished is read. What went wrong with a trial is left in its folder.
    *
-   * @throws LockedError when another process is at work on this very trial; AbortedError after the state was saved.
+   * @throws LockedError when another process is at work on this very trial; AbortedError after the state was saved; what
+   *   the trial failed with, now or before.
    */
   async run(trial: Trial, hooks: TrialHooks): Promise<RunResult> {
     const folder = this.#folder;
     if (isFinished(folder, trial)) return readTrialResult(folder, trial);
     await using _lock = await lockTrial(folder, trial);
     if (isFinished(folder, trial)) return await readTrialResult(folder, trial);
-    await clearFailure(folder, trial);
+    const failure = await readFailure(folder, trial);
+    if (failure !== null) throw failure;
     try {
       const prepared = await this.#prepare(trial, hooks);
       const result = await train(prepared, trial.config, workFolder(folder, trial), hooks);

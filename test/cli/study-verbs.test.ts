@@ -145,6 +145,47 @@ test("status follows a study that runs in another process", async (t) => {
   t.true(existsSync(join(output, "work")));
 });
 
+test("a failed trial is left alone until retry, and exit code 1 goes on telling of it", async (t) => {
+  const { folder, file } = writeStudy(t, { seeds: 1 });
+  const table = join(folder, "own.csv");
+  copyFileSync(ticketsFile, table);
+  const output = join(folder, "out");
+  const run = () => steadytune(["study", "run", output]);
+  t.is((await steadytune(["study", "plan", file, "--data", table, "--output", output])).code, 0);
+  writeFileSync(table, "gone");
+  t.is((await run()).code, 1);
+  copyFileSync(ticketsFile, table);
+
+  const again = await run();
+  t.is(again.code, 1);
+  t.regex(again.stderr, /2 runs; 2 failed before/);
+  t.regex(again.stderr, /2 runs failed; to try again: steadytune study retry/);
+  t.like(await statusOf(output), { failed: 2, waiting: 0 });
+  const retried = await steadytune(["study", "retry", output]);
+  t.regex(retried.stderr, /2 runs to be tried again/);
+  t.like(await statusOf(output), { failed: 0, waiting: 2 });
+  t.is((await run()).code, 0);
+  t.is(readdirSync(join(output, "trials")).length, 2);
+  t.regex((await steadytune(["study", "retry", output])).stderr, /no trial has failed/);
+});
+
+test("seeds are added to a finished study, whose runs stay as they are; the report has both", async (t) => {
+  const { folder, file } = writeStudy(t, { seeds: 1 });
+  const output = join(folder, "out");
+  t.is((await steadytune(["study", file, "--output", output])).code, 0);
+  const before = outcomes(output);
+  const added = await steadytune(["study", "add-seeds", output, "1"]);
+  t.is(added.code, 0, added.stderr);
+  t.regex(added.stderr, /2 runs added/);
+  t.like(await statusOf(output), { done: 2, waiting: 2 });
+  t.is((await steadytune(["study", "run", output])).code, 0);
+  t.like(outcomes(output), before);
+  const report = await steadytune(["study", "report", output]);
+  t.is(report.code, 0);
+  t.regex(report.stdout, /^plain +2 /m);
+  t.is((await steadytune(["study", "add-seeds", output, "0"])).code, 2);
+});
+
 test("a verb that is given no study, or one that is not planned, says so", async (t) => {
   const { folder, file } = writeStudy(t);
   const wrong: [string[], RegExp][] = [

@@ -50,7 +50,7 @@ async function everything(file: string, options: StudyFlags): Promise<void> {
   ]);
   const workers = options.workers === undefined ? undefined : wholeNumber("--workers", options.workers, 1, mostWorkers);
   const { output: given, ...overrides } = await configFromOptions(options);
-  const study = await readStudyFile(file, overrides);
+  const study = await readStudyFile(file, { overrides });
   const output = given ?? defaultFolder(study);
   const terminal = await openTerminal(options);
   terminal.line(terminal.colors.bold(study.title));
@@ -72,7 +72,7 @@ async function everything(file: string, options: StudyFlags): Promise<void> {
     printReport(report.summaries);
     terminal.line();
   }
-  tellFailed(end.failed, output, terminal);
+  tellFailed(end, output, terminal);
   terminal.line(`${duration(performance.now() - begunMs)}; the report with figures: ${report.path}`);
   if (study.next !== null) terminal.line(study.next);
 }

@@ -31,7 +31,7 @@ async function plan(
     import("../../study/run.js"),
   ]);
   const { output: given, ...overrides } = await configFromOptions(options);
-  const study = await readStudyFile(file, overrides);
+  const study = await readStudyFile(file, { overrides });
   const output = given ?? defaultFolder(study);
   const { manifest } = await planStudy(study, output, { replan: options.replan });
   const { trials } = manifest;

@@ -53,13 +53,13 @@ async function runAll(folder: string, options: RunFlags): Promise<void> {
     const failed = end.failed.map(({ trial: { id }, error: { code, message } }) => ({ id, code, message }));
     printJson({ folder, trials: end.manifest.trials.length, failed });
   }
-  tellFailed(end.failed, folder, terminal);
+  tellFailed(end, folder, terminal);
   terminal.line(`${duration(performance.now() - begunMs)}; next: steadytune study report ${folder}`);
 }
 
 async function runOne(folder: string, index: string, options: RunFlags): Promise<void> {
   const [{ runIndex }, { requireManifest }] = await Promise.all([
-    import("../../study/run.js"),
+    import("../../study/run-index.js"),
     import("../../study/manifest.js"),
   ]);
   const { trials } = await requireManifest(folder);
@@ -83,9 +83,13 @@ async function runOne(folder: string, index: string, options: RunFlags): Promise
   }
 }
 
-/** Says how many trials failed, and sets the exit code that tells of them. */
-export function tellFailed(failed: StudyEnd["failed"], folder: string, terminal: Terminal): void {
+/** Says how many trials failed and what waits for them, and sets the exit code that tells of them. */
+export function tellFailed({ failed, waiting }: StudyEnd, folder: string, terminal: Terminal): void {
   if (failed.length === 0) return;
   process.exitCode = 1;
+  for (const { cell, trials } of waiting) {
+    const name = `"${cell.recipe}" on ${cell.task}`;
+    terminal.warn(`${name} waits for ${count(trials, "run")} of the cells that it is chosen from`);
+  }
   terminal.warn(`${count(failed.length, "run")} failed; to try again: steadytune study retry ${folder}`);
 }

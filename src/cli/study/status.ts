@@ -39,6 +39,8 @@ async function status(study: string, options: PlannedOptions): Promise<void> {
       [0, 1, 2],
     ),
   );
+  for (const { recipe, task, from } of now.later)
+    print(`later: ${recipe} on ${task}, chosen when "${from}" is finished`);
   for (const { task, state, progress } of now.stages) {
     if (state !== "done") print(`intermediate task ${task}: ${state}${progress ? `, ${stepOf(progress)}` : ""}`);
   }
