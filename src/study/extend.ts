@@ -2,7 +2,14 @@ import { mergeConfigs } from "../config/merge.js";
 import type { RunConfig } from "../config/schema.js";
 import { StateError } from "../errors.js";
 import { Fingerprints } from "../training/fingerprint.js";
-import { mergeTrials, readManifest, writeManifest, type Choice, type Manifest, type PlannedCell } from "./manifest.js";
+import {
+  mergeTrials,
+  requireManifest,
+  writeManifest,
+  type Choice,
+  type Manifest,
+  type PlannedCell,
+} from "./manifest.js";
 import { lockPlan } from "./plan-lock.js";
 import { trialsOf, type Trial } from "./plan.js";
 import { labelOf, type TrialSeeds } from "./seeds.js";
@@ -21,17 +28,13 @@ export interface Extension {
  * trials into the manifest. To be called before trials are run and again whenever trials have finished, until it adds
  * nothing; any number of processes may call it, at any time. Everything that it needs stands in the folder.
  *
- * @throws StateError when no study is planned in the folder; ConfigError, DataError, CheckpointError or HubError where
- *   data or model of the chosen cell can no longer be read.
+ * @throws ConfigError when no study is planned in the folder; DataError, CheckpointError or HubError where data or
+ *   model of the chosen cell can no longer be read.
  */
 export async function extendPlan(folder: string): Promise<Extension> {
+  await requireManifest(folder);
   await using _lock = await lockPlan(folder);
-  const manifest = await readManifest(folder);
-  if (manifest === null) {
-    throw new StateError(`${folder} holds no study: it has no manifest.jsonl`, {
-      hint: "plan it first: steadytune study FILE --output FOLDER",
-    });
-  }
+  const manifest = await requireManifest(folder);
   const extension = await extendManifest(manifest, folder);
   if (extension.added.length > 0) await writeManifest(folder, extension.manifest);
   return extension;

@@ -82,6 +82,15 @@ export async function readManifest(folder: string): Promise<Manifest | null> {
   return { study: study as StudyHeader, trials: trials as Trial[] };
 }
 
+/** @throws ConfigError where no study was planned yet. */
+export async function requireManifest(folder: string): Promise<Manifest> {
+  const manifest = await readManifest(folder);
+  if (manifest !== null) return manifest;
+  throw new ConfigError(`${folder} holds no study: it has no manifest.jsonl`, {
+    hint: "plan one first: steadytune study plan FILE",
+  });
+}
+
 export async function writeManifest(folder: string, { study, trials }: Manifest): Promise<void> {
   const lines = [study, ...trials].map((entry) => `${JSON.stringify(entry)}\n`);
   await writeFileAtomic(studyPaths(folder).manifest, lines.join(""));

@@ -4,11 +4,11 @@ import { mergeConfigs } from "../config/merge.js";
 import type { ResolvedConfig } from "../config/schema.js";
 import { Fingerprints, runId, type Fingerprint } from "../training/fingerprint.js";
 import { withAbsolutePaths } from "../training/transfer-run.js";
-import { numerics } from "../training/versions.js";
+import type { Versions } from "../training/result.js";
+import { codeVersions, numerics } from "../training/versions.js";
 import type { Cell, Study } from "./file.js";
 import { studyPaths } from "./folder.js";
 import { seedLabel } from "./seeds.js";
-import { shareMachine } from "./workers.js";
 
 /** One run of one cell: a line of the manifest. */
 export interface Trial {
@@ -19,33 +19,33 @@ export interface Trial {
   /** "seed 3", or "init 1, order 2". */
   seed: string;
   fingerprint: Fingerprint & { numerics: number };
+  /** The code and the libtorch that it was planned with; what ran stands in the result. */
+  versions: Pick<Versions, "steadytune" | "torch">;
   config: ResolvedConfig;
 }
 
 /**
+ * Where the config leaves the threads open they are fixed when it is planned, since bits depend on them. Many small runs
+ * side by side finish sooner than one with all threads.
+ */
+const threadsOfTrial = 1;
+
+/**
  * Every trial that a study has from the start, in the order in which they run: seeds in the outer loop, so that all
  * cells of a stage fill up together and a study that is stopped half-way can already be compared. Cells that select
- * from an earlier stage have none yet (`extend.ts`). Data and weights are read and hashed. Where the config leaves the
- * threads open they are fixed here, since bits depend on them.
+ * from an earlier stage have none yet (`extend.ts`). Data and weights are read and hashed.
  *
  * @param folder the study's folder
- * @param workers how many trials run side by side; as many as cores and memory allow when not given
  * @throws ConfigError, DataError, CheckpointError or HubError, as the cause is
  */
-export async function planTrials(
-  study: Study,
-  folder: string,
-  workers?: number,
-): Promise<{ trials: Trial[]; workers: number }> {
+export async function planTrials(study: Study, folder: string): Promise<{ trials: Trial[] }> {
   const fingerprints = new Fingerprints();
   const trials: Trial[] = [];
   for (const stage of new Set(study.cells.map((cell) => cell.stage))) {
     const cells = study.cells.filter((cell) => cell.stage === stage && cell.select === null);
     trials.push(...(await trialsOf(cells, folder, fingerprints)));
   }
-  const share = shareMachine(trials.length, fingerprints.largestModelBytes, workers);
-  for (const { config } of trials) if (config.threads === 0) config.threads = share.threads;
-  return { trials, workers: share.workers };
+  return { trials };
 }
 
 /** A trial per cell and seed, seeds in the outer loop. */
@@ -54,6 +54,7 @@ export async function trialsOf(
   folder: string,
   fingerprints: Fingerprints,
 ): Promise<Trial[]> {
+  const versions = codeVersions();
   const trials: Trial[] = [];
   const most = Math.max(0, ...cells.map(({ seeds }) => seeds.length));
   for (let i = 0; i < most; i++) {
@@ -72,7 +73,13 @@ export async function trialsOf(
         recipe,
         seed: seedLabel(config),
         fingerprint: { ...fingerprint, numerics },
-        config: { ...config, output: join(resolve(studyPaths(folder).trials), id), resume: true },
+        versions,
+        config: {
+          ...config,
+          threads: config.threads === 0 ? threadsOfTrial : config.threads,
+          output: join(resolve(studyPaths(folder).trials), id),
+          resume: true,
+        },
       });
     }
   }

@@ -1,5 +1,5 @@
 import test from "ava";
-import { choiceOf } from "#src/cli/study-choice.js";
+import { choiceOf } from "#src/cli/study/choice.js";
 import { ConfigError } from "#src/errors.js";
 
 test("tasks and seeds are given with commas between them, and a single number of seeds is their count", (t) => {

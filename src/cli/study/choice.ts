@@ -1,6 +1,6 @@
 import type { Command } from "commander";
-import { ConfigError } from "../errors.js";
-import type { StudyChoice } from "../study/file.js";
+import { ConfigError } from "../../errors.js";
+import type { StudyChoice } from "../../study/file.js";
 
 /** Flags that choose a part or a variant of a study file. */
 export interface ChoiceFlags {
