@@ -6,6 +6,7 @@ import test from "ava";
 import type { RunConfig } from "#src/config/schema.js";
 import { glueTasks } from "#src/data/glue-tasks.js";
 import { longerGrid } from "#src/training/longer.js";
+import { workOf } from "#src/study/estimate.js";
 import { extendPlan } from "#src/study/extend.js";
 import { readStudyFile, type Cell, type Study, type StudyChoice } from "#src/study/file.js";
 import { planTrials, type Trial } from "#src/study/plan.js";
@@ -285,6 +286,22 @@ for (const [name, { runs }] of Object.entries(paper)) {
     t.true(trials.every(({ config }) => (config.trainRows ?? Infinity) <= 4000));
   });
 }
+
+test("an estimate counts the runs that cells share once", async (t) => {
+  // Table 1: two columns stand in the stage depth, and 8 of 20 seeds of the other two in the stage length. Table 2:
+  // Standard and the intermediate task are new, and 12 seeds of the chosen length. Table 7: all stand in the stage depth.
+  const counts = {
+    table1: 12 * 8 * 20 + 2 * lengths * 8 + 12 * 2 * 12,
+    table2: 4 * 25 * 20 + 13 * 8 + 4 * (20 + 20 + 12),
+    table7: 4 * 4 * 7 * 20,
+    "table1-rte": paper["table1-rte"]!.runs!,
+    figure2: 400,
+  };
+  for (const [name, runs] of Object.entries(counts)) {
+    const work = workOf(await read(name, { overrides }));
+    t.is(Math.round(work.reduce((sum, item) => sum + item.runs, 0)), runs, name);
+  }
+});
 
 test("the table of Table 1 for RTE shares runs with the stages that chose its columns", async (t) => {
   const study = await read("table1-rte", { overrides });
