@@ -1,6 +1,5 @@
 import { join } from "node:path";
-import { ConfigError } from "../errors.js";
-import { readManifest } from "../study/manifest.js";
+import { requireManifest } from "../study/manifest.js";
 import type { Trial } from "../study/plan.js";
 import { isFinished, readTrialResult, trialFolder } from "../study/trial.js";
 import { readCurves } from "./read-curves.js";
@@ -8,8 +7,7 @@ import type { ReportCell, ReportData } from "./report-data.js";
 
 /** Reads what is finished of a study. @throws ConfigError when the folder holds none. */
 export async function readStudy(folder: string): Promise<ReportData> {
-  const manifest = await readManifest(folder);
-  if (manifest === null) throw new ConfigError(`${folder} holds no study: it has no manifest.jsonl`);
+  const manifest = await requireManifest(folder);
   const byCell = new Map<string, { cell: ReportCell; trials: Trial[] }>();
   for (const trial of manifest.trials) {
     const { stage, task, recipe } = trial;

@@ -91,6 +91,11 @@ async function refuseForeign(path: string, files: RunFiles, config: ResolvedConf
   );
 }
 
+/** The result of a run that ended in this folder; null where none has. */
+export function readResult(folder: string): Promise<RunResult | null> {
+  return readJson<RunResult>(runFiles(folder).result);
+}
+
 /** The content of a JSON file; null where there is none. */
 async function readJson<T>(path: string): Promise<T | null> {
   if (!existsSync(path)) return null;

@@ -46,6 +46,7 @@ export function syntheticTrial(recipe: string, task: string, seed: number): Tria
     recipe,
     seed: `seed ${seed}`,
     fingerprint: { data: "d", weights: "w", numerics: 1 },
+    versions: { steadytune: "0.1.0", torch: "2.15.0" },
     config,
   };
 }
