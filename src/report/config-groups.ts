@@ -4,7 +4,18 @@ import type { ResolvedConfig } from "../config/schema.js";
 export type FlatConfig = Record<string, unknown>;
 
 /** Keys in which two runs of one cell may differ. */
-const notOfTheCell = ["seed", "initSeed", "orderSeed", "output", "resume", "stateEvery", "keep", "threads", "device"];
+const notOfTheCell = [
+  "seed",
+  "initSeed",
+  "orderSeed",
+  "output",
+  "resume",
+  "stateEvery",
+  "keep",
+  "threads",
+  "device",
+  "tensorboard",
+];
 
 /** What of a config is its cell's, beside `more` keys that are of no interest. */
 export function cellConfig(config: ResolvedConfig, more: readonly string[] = []): FlatConfig {

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 
 /** Keys that decide where and how a run is done, not what comes out; a resumed run may change them. */
-const incidental = new Set(["output", "resume", "stateEvery", "keep", "threads", "device"]);
+const incidental = new Set(["output", "resume", "stateEvery", "keep", "threads", "device", "tensorboard"]);
 
 type Json = unknown;
 
