@@ -17,11 +17,7 @@ import { ticketsFile, tinyModel } from "../helpers/tiny-run.js";
 /** Two recipes with two seeds each, which share model and data. The files lie in `folder`. */
 async function planned(
   t: ExecutionContext,
-  { base = {}, folder = temporaryFolder(t), output = join(folder, "out") } = {} as {
-    base?: RunConfig;
-    folder?: string;
-    output?: string;
-  },
+  { base = {}, folder = temporaryFolder(t), output = join(folder, "out") } = {},
 ): Promise<{ folder: string; output: string; trials: [Trial, Trial, Trial, Trial] }> {
   tinyModel(folder);
   for (const name of ["tickets.csv", "other.csv"]) writeFileSync(join(folder, name), readFileSync(ticketsFile));
