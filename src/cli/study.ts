@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { defineAddSeeds } from "./study/add-seeds.js";
+import { defineEstimate } from "./study/estimate.js";
 import { defineEverything } from "./study/everything.js";
 import { definePlan } from "./study/plan.js";
 import { defineReport } from "./study/report.js";
@@ -11,6 +12,7 @@ import { defineStatus } from "./study/status.js";
 export function define(command: Command): void {
   defineEverything(command);
   command.commandsGroup("Step by step:");
+  defineEstimate(command);
   definePlan(command);
   defineRun(command);
   defineStatus(command);

@@ -9,7 +9,7 @@ import { ConfigError } from "../errors.js";
 import { checkStudy } from "./check.js";
 import { atPoint, gridPoints, pointLabel, type GridValues } from "./grid.js";
 import { findPreset } from "./preset.js";
-import type { Expected, PresetFile, RecipeFile, StageFile, StudyFile, TaskFile } from "./schema.js";
+import type { Expected, PresetFile, RecipeFile, SeedsFile, StageFile, StudyFile, TaskFile } from "./schema.js";
 import { expandSeeds, type TrialSeeds } from "./seeds.js";
 
 /** A study as its file says it, with every config inside checked and its `extends` merged. */
@@ -58,6 +58,8 @@ export interface StudyChoice {
   preset?: string | undefined;
   /** Names of the tasks that are kept. */
   tasks?: readonly string[] | undefined;
+  /** Seeds of all stages, in the place of theirs. */
+  seeds?: SeedsFile | undefined;
 }
 
 /** Keys that the study itself decides for each trial. */
@@ -92,7 +94,14 @@ export async function readStudyFile(path: string, choice: StudyChoice = {}): Pro
 /** The same for a study that is already in memory; `folder` is what its file names are relative to. */
 export function parseStudy(
   file: StudyFile,
-  { source, folder, overrides = {}, preset: wanted, tasks: keep }: StudyChoice & { source: string; folder: string },
+  {
+    source,
+    folder,
+    overrides = {},
+    preset: wanted,
+    tasks: keep,
+    seeds,
+  }: StudyChoice & { source: string; folder: string },
 ): Study {
   const preset: PresetFile = wanted === undefined ? {} : findPreset(file, wanted, source);
   const changed = (part: RunConfig, key: string): RunConfig => config(part, `presets.${wanted}.${key}`);
@@ -122,23 +131,22 @@ export function parseStudy(
     const all = namedTasks(stage.tasks ?? file.tasks ?? null, `${at}.tasks`);
     const kept = all === null || preset.tasks === undefined ? all : replaced(all, stage.tasks === undefined);
     const known = new Set(all?.map((task) => task.name));
-    for (const [r, { tasks = [], name }] of stage.recipes.entries()) {
-      refuseUnknown(tasks, known, `${source}: ${at}.recipes[${r}] (${name}) is for a task that the stage has not,`);
+    for (const [r, { name, tasks = [], expected = {} }] of stage.recipes.entries()) {
+      const said = `${source}: ${at}.recipes[${r}] (${name})`;
+      refuseUnknown(tasks, known, `${said} is for a task that the stage has not,`);
+      refuseUnknown(Object.keys(expected), known, `${said} expects numbers for a task that the stage has not,`);
     }
-    const cells = (kept ?? [null]).flatMap((task) => {
+    return (kept ?? [null]).flatMap((task) => {
       const on = task === null ? {} : config(withoutName(task), `${at}.tasks (${task.name})`);
       const base = [layers.base, on, layers.preset].reduce(mergeConfigs);
       const label = task?.name ?? taskLabel(mergeConfigs(base, overrides));
-      return stage.recipes.flatMap((recipe, r) =>
-        recipe.tasks === undefined || recipe.tasks.includes(label)
-          ? cellsOfRecipe(recipe, { base, stage, task: label, at: `${at}.recipes[${r}] (${recipe.name})`, before })
-          : [],
-      );
+      const recipes = stage.recipes.filter(({ tasks }) => tasks === undefined || tasks.includes(label));
+      refuseTwins(recipes, `${at}.recipes`, task === null ? "" : ` on ${label}`);
+      return recipes.flatMap((recipe) => {
+        const where = `${at}.recipes[${stage.recipes.indexOf(recipe)}] (${recipe.name})`;
+        return cellsOfRecipe(recipe, { base, stage, task: label, at: where, before });
+      });
     });
-    const places = cells.map(({ task, recipe }) => ({ name: recipe, task }));
-    const twin = places.find((place, i) => places.findIndex((other) => isSame(place, other)) !== i);
-    if (twin) throw new ConfigError(`${source}: ${at}.recipes has two entries named "${twin.name}" on ${twin.task}`);
-    return cells;
   }
 
   function cellsOfRecipe(
@@ -159,7 +167,7 @@ export function parseStudy(
         task: to.task,
         recipe: point === null ? name : `${name}, ${pointLabel(point)}`,
         grid: point === null ? null : { recipe: name, values: point },
-        seeds: expandSeeds(preset.seeds ?? to.stage.seeds),
+        seeds: expandSeeds(seeds ?? preset.seeds ?? to.stage.seeds),
         // They are about the study as it is published.
         expected: wanted === undefined ? (expected?.[to.task] ?? null) : null,
       };
@@ -221,10 +229,10 @@ export function parseStudy(
     return all ? chosen : chosen.filter(({ name }) => tasks.some((task) => task.name === name));
   }
 
-  function refuseTwins(entries: readonly { name: string }[], where: string): void {
+  function refuseTwins(entries: readonly { name: string }[], where: string, on = ""): void {
     const names = entries.map(({ name }) => name);
     const twin = names.find((name, i) => names.indexOf(name) !== i);
-    if (twin !== undefined) throw new ConfigError(`${source}: ${where} has two entries named "${twin}"`);
+    if (twin !== undefined) throw new ConfigError(`${source}: ${where} has two entries named "${twin}"${on}`);
   }
 }
 
@@ -240,10 +248,6 @@ export function isCandidate(
   task: string,
 ): boolean {
   return cell.stage === stage && cell.task === task && (recipe === null || recipeName(cell) === recipe);
-}
-
-function isSame(a: { name: string; task: string }, b: { name: string; task: string }): boolean {
-  return a.name === b.name && a.task === b.task;
 }
 
 function refuseUnknown(names: readonly string[], known: ReadonlySet<string>, message: string): void {

@@ -28,7 +28,7 @@ export interface Trial {
  * Where the config leaves the threads open they are fixed when it is planned, since bits depend on them. Many small runs
  * side by side finish sooner than one with all threads.
  */
-const threadsOfTrial = 1;
+export const threadsOfTrial = 1;
 
 /**
  * Every trial that a study has from the start, in the order in which they run: seeds in the outer loop, so that all

@@ -18,7 +18,7 @@ const bytesPerWeightByte = 12;
  *
  * @param wanted how many the user asks for
  */
-export async function workersFor(trials: readonly Trial[], wanted?: number): Promise<number> {
+export async function workersFor(trials: readonly Pick<Trial, "config">[], wanted?: number): Promise<number> {
   if (wanted !== undefined || trials.length === 0) return wanted ?? 1;
   const models = new Map(trials.map(({ config }) => [JSON.stringify([config.model, config.revision]), config]));
   const weightBytes = Math.max(...(await Promise.all([...models.values()].map(modelBytes))));

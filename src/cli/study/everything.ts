@@ -6,11 +6,12 @@ import { printReport } from "../report.js";
 import { openTerminal } from "../terminal.js";
 import { addExamples, printJson, type CommonOptions } from "../verb.js";
 import { watchStudy } from "../watch-study.js";
+import { addChoiceOptions, choiceOf, type ChoiceFlags } from "./choice.js";
 import { defaultFolder } from "./folder.js";
 import { mostWorkers, wholeNumber } from "./options.js";
 import { tellFailed } from "./run.js";
 
-interface StudyFlags extends CommonOptions, Record<string, unknown> {
+interface StudyFlags extends CommonOptions, ChoiceFlags, Record<string, unknown> {
   output?: string;
   workers?: string;
   replan?: boolean;
@@ -27,6 +28,7 @@ export function defineEverything(command: Command): void {
     .option("--workers <n>", "runs side by side (default: as many as cores and memory allow)")
     .option("--replan", "drop planned runs whose config, data or model has changed, instead of refusing to mix them")
     .action(everything);
+  addChoiceOptions(command);
   addConfigOptions(command);
   addExamples(command, [
     ["The quickstart", "steadytune study configs/quickstart/study.json"],
@@ -34,6 +36,10 @@ export function defineEverything(command: Command): void {
       "The same recipes and seeds on your own table",
       "steadytune study configs/quickstart/study.json --model bert-base-uncased --data tickets.csv\n" +
         "--text body --label queue --set optimizer.learningRate=2e-5 --output runs/tickets",
+    ],
+    [
+      "An experiment of the paper in minutes, on a small model",
+      "steadytune study configs/paper/figure2.json --preset small --model ./all-minilm-l6 --data ./glue",
     ],
     [
       "Step by step, also from several terminals or machines at once",
@@ -50,7 +56,7 @@ async function everything(file: string, options: StudyFlags): Promise<void> {
   ]);
   const workers = options.workers === undefined ? undefined : wholeNumber("--workers", options.workers, 1, mostWorkers);
   const { output: given, ...overrides } = await configFromOptions(options);
-  const study = await readStudyFile(file, { overrides });
+  const study = await readStudyFile(file, { overrides, ...choiceOf(options) });
   const output = given ?? defaultFolder(study);
   const terminal = await openTerminal(options);
   terminal.line(terminal.colors.bold(study.title));

@@ -4,6 +4,7 @@ import { count } from "../format.js";
 import { table } from "../table.js";
 import { openTerminal } from "../terminal.js";
 import { addCommonOptions, addExamples, print, printJson, type CommonOptions } from "../verb.js";
+import { addChoiceOptions, choiceOf, type ChoiceFlags } from "./choice.js";
 import { defaultFolder } from "./folder.js";
 
 export function definePlan(parent: Command): void {
@@ -18,20 +19,21 @@ export function definePlan(parent: Command): void {
     .option("--replan", "drop planned runs whose config, data or model has changed, instead of refusing to mix them")
     .action(plan);
   addCommonOptions(command);
+  addChoiceOptions(command);
   addConfigOptions(command);
   addExamples(command, [["A study into its folder", "steadytune study plan study.json --output runs/tickets"]]);
 }
 
 async function plan(
   file: string,
-  options: CommonOptions & Record<string, unknown> & { replan?: boolean },
+  options: CommonOptions & ChoiceFlags & Record<string, unknown> & { replan?: boolean },
 ): Promise<void> {
   const [{ readStudyFile }, { planStudy }] = await Promise.all([
     import("../../study/file.js"),
     import("../../study/run.js"),
   ]);
   const { output: given, ...overrides } = await configFromOptions(options);
-  const study = await readStudyFile(file, { overrides });
+  const study = await readStudyFile(file, { overrides, ...choiceOf(options) });
   const output = given ?? defaultFolder(study);
   const { manifest } = await planStudy(study, output, { replan: options.replan });
   const { trials } = manifest;
@@ -46,6 +48,11 @@ async function plan(
     const entry = cells.get(key) ?? { cell: [stage, task, recipe, length], seeds: 0 };
     entry.seeds += 1;
     cells.set(key, entry);
+  }
+  for (const { stage, task, recipe, select } of manifest.study.cells ?? []) {
+    if (select === null || select.choice !== null) continue;
+    const cell = [stage, task, recipe, `chosen in stage ${select.stage}`];
+    cells.set(JSON.stringify([stage, task, recipe]), { cell, seeds: select.seeds.length });
   }
   print(
     table(
