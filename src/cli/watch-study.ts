@@ -2,7 +2,7 @@ import type { Trial } from "../study/plan.js";
 import type { StudyEvent } from "../study/run.js";
 import { secondsLeft, workLeft, type CellProgress } from "../study/work-left.js";
 import type { RunEvent } from "../training/events.js";
-import { bar, count, duration, rate, score } from "./format.js";
+import { bar, count, duration, howDiverged, rate, score } from "./format.js";
 import { StepRate } from "./step-rate.js";
 import type { Terminal } from "./terminal.js";
 
@@ -135,9 +135,9 @@ export function watchStudy(terminal: Terminal): (event: StudyEvent) => void {
         if (!result.diverged) {
           tookSeconds.set(cellKey(trial), [...(tookSeconds.get(cellKey(trial)) ?? []), result.seconds.total]);
         }
-        const { metric, best, degenerate, diverged, divergedAt, seconds, steps } = result;
+        const { metric, best, degenerate, diverged, seconds } = result;
         const remark = diverged
-          ? `  ${colors.yellow(`diverged at step ${divergedAt} of ${steps}`)}`
+          ? `  ${colors.yellow(howDiverged(result))}`
           : degenerate
             ? `  ${colors.yellow("degenerate")}`
             : "";

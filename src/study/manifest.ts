@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import type { RunConfig } from "../config/schema.js";
+import type { ResolvedConfig, RunConfig } from "../config/schema.js";
 import { ConfigError, StateError } from "../errors.js";
 import { writeFileAtomic } from "../files/atomic.js";
 import type { Cell, Select } from "./file.js";
@@ -98,25 +98,34 @@ export async function writeManifest(folder: string, { study, trials }: Manifest)
 
 /**
  * The planned trials with the new ones behind them. What was planned stays as it was planned, also where the study
- * file no longer names it: seeds and cells are only ever added.
+ * file no longer names it: seeds and cells are only ever added. Where model or data have moved, the trials follow them.
  *
  * @throws ConfigError when the study file now means something else by a cell and seed that was planned before
  */
 export function mergeTrials(planned: readonly Trial[], wanted: readonly Trial[], folder: string): Trial[] {
   const place = ({ stage, task, recipe, seed }: Trial): string => JSON.stringify([stage, task, recipe, seed]);
   const before = new Map(planned.map((trial) => [place(trial), trial]));
+  const moved = new Map<Trial, Trial>();
   const added: Trial[] = [];
   for (const trial of wanted) {
     const old = before.get(place(trial));
     if (old === undefined) added.push(trial);
-    else if (old.id !== trial.id) {
+    else if (old.id === trial.id) moved.set(old, { ...old, config: withPlacesOf(trial.config, old.config) });
+    else {
       throw new ConfigError(
         `${folder} was planned with another ${changed(old, trial)} for "${trial.recipe}" on ${trial.task}, ${trial.seed}`,
         { hint: "choose another --output, give the recipe another name, or plan anew with --replan" },
       );
     }
   }
-  return [...planned, ...added];
+  return [...planned.map((trial) => moved.get(trial) ?? trial), ...added];
+}
+
+/** A planned config, with the files where they lie now. */
+function withPlacesOf(now: ResolvedConfig, planned: ResolvedConfig): ResolvedConfig {
+  const places = ["model", "revision", "data", "validation", "test", "methods", "transfer"] as const;
+  const moved = Object.fromEntries(places.flatMap((key) => (now[key] === undefined ? [] : [[key, now[key]]])));
+  return { ...planned, ...moved };
 }
 
 /**

@@ -1,6 +1,7 @@
 import type { SteadytuneError } from "../errors.js";
 import { makeFolder } from "../files/atomic.js";
 import { withAbsolutePaths } from "../training/transfer-run.js";
+import { refuseFullDisk } from "./disk.js";
 import type { Executor, TrialEvent } from "./executor.js";
 import { extendManifest, extendPlan, type Extension } from "./extend.js";
 import type { Cell, Study } from "./file.js";
@@ -77,7 +78,9 @@ export async function runPlanned(folder: string, options: RunStudyOptions = {}):
       failed: [...failed.values()].map(({ trial }) => trial),
     });
     if (pending.length === 0) return { manifest, failed: [...failed.values()], waiting };
-    const execute: Executor = localExecutor({ workers: await workersFor(pending, options.workers) });
+    const workers = await workersFor(pending, options.workers);
+    await refuseFullDisk(folder, pending, workers);
+    const execute: Executor = localExecutor({ workers });
     await execute(pending, {
       folder,
       signal,

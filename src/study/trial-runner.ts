@@ -1,11 +1,22 @@
 import { join } from "node:path";
-import { AbortedError, CheckpointError, DataError, LockedError, StateError, SteadytuneError } from "../errors.js";
+import {
+  AbortedError,
+  CheckpointError,
+  DataError,
+  DivergedError,
+  LockedError,
+  StateError,
+  SteadytuneError,
+} from "../errors.js";
+import type { ResolvedConfig } from "../config/schema.js";
+import { recordDivergedTransfer } from "../training/diverged-transfer.js";
 import type { RunEvent } from "../training/events.js";
 import { Fingerprints } from "../training/fingerprint.js";
-import { prepare } from "../training/prepare-run.js";
-import { preparedKey, type Prepared } from "../training/prepare.js";
+import { prepareSession, preparedKey, readInputs, type Inputs, type Prepared } from "../training/prepare.js";
 import type { RunResult } from "../training/result.js";
-import { train } from "../training/train.js";
+import { openRunFolder } from "../training/run-folder.js";
+import { trainIn } from "../training/train.js";
+import { obtainTransfer } from "../training/transfer.js";
 import { numerics } from "../training/versions.js";
 import { studyPaths } from "./folder.js";
 import { isOfTheMachine } from "./machine-error.js";
@@ -26,13 +37,21 @@ export interface TrialHooks {
   onEvent: (event: RunEvent) => void;
 }
 
+/** What trials of one model and one data set share. */
+interface Loaded {
+  key: string;
+  inputs: Inputs;
+  /** Null where the intermediate task diverged: none of the trials has anything to start from. */
+  prepared: Prepared | null;
+}
+
 /**
  * Runs trials of a study, one at a time, in this process. Model and data stay loaded from trial to trial as long as the
  * next one needs the same: then it starts from the weights by one copy in memory.
  */
 export class TrialRunner implements AsyncDisposable {
   readonly #folder: string;
-  #prepared: Prepared | null = null;
+  #loaded: Loaded | null = null;
 
   /** @param folder the study's */
   constructor(folder: string) {
@@ -54,8 +73,8 @@ export class TrialRunner implements AsyncDisposable {
     const failure = await readFailure(folder, trial);
     if (failure !== null) throw failure;
     try {
-      const prepared = await this.#prepare(trial, hooks);
-      const result = await train(prepared, trial.config, workFolder(folder, trial), hooks);
+      const loaded = await this.#load(trial, hooks);
+      const result = await train(loaded, trial.config, workFolder(folder, trial), hooks);
       await moveToFinished(folder, trial);
       return result;
     } catch (error) {
@@ -65,19 +84,38 @@ export class TrialRunner implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#prepared?.dispose();
-    this.#prepared = null;
+    await this.#loaded?.prepared?.dispose();
+    this.#loaded = null;
   }
 
-  async #prepare({ config, fingerprint }: Trial, hooks: TrialHooks): Promise<Prepared> {
-    if (this.#prepared?.key === preparedKey(config)) return this.#prepared;
+  async #load({ config, fingerprint }: Trial, hooks: TrialHooks): Promise<Loaded> {
+    const key = preparedKey(config);
+    if (this.#loaded?.key === key) return this.#loaded;
     // Two models at once may be more than memory holds.
     await this[Symbol.asyncDispose]();
     await refuseChanged(config, fingerprint);
-    const transferFolder = (id: string) => join(studyPaths(this.#folder).stages, id);
-    this.#prepared = await prepare(config, { ...hooks, transferFolder });
-    return this.#prepared;
+    const options = { ...hooks, transferFolder: (id: string) => join(studyPaths(this.#folder).stages, id) };
+    const inputs = await readInputs(config, options);
+    const transfer = await obtainTransfer(config, options).catch((error: unknown) => {
+      if (error instanceof DivergedError) return "diverged" as const;
+      throw error;
+    });
+    const prepared = transfer === "diverged" ? null : await prepareSession(config, inputs, transfer, options);
+    this.#loaded = { key, inputs, prepared };
+    return this.#loaded;
   }
+}
+
+async function train(
+  { inputs, prepared }: Loaded,
+  config: ResolvedConfig,
+  folder: string,
+  hooks: TrialHooks,
+): Promise<RunResult> {
+  await using place = await openRunFolder(folder, config, { namedByContent: true });
+  if (place.finished !== null) return place.finished;
+  if (prepared === null) return await recordDivergedTransfer(place, inputs, config);
+  return await trainIn(place, prepared, config, hooks);
 }
 
 function isOfTheTrial(error: unknown): boolean {

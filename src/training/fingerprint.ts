@@ -2,12 +2,12 @@ import { createHash, type Hash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { isOwnMethod, type ResolvedConfig } from "../config/schema.js";
+import type { ResolvedConfig } from "../config/schema.js";
 import { loadTask, splitSeed } from "../data/load-task.js";
 import { resolveModel } from "../models/resolve.js";
 import { weightFileNames } from "../models/weights.js";
 import { tokenizerFileNames } from "../tokenizer/tokenizer-files.js";
-import { configHash } from "./identity.js";
+import { configHash, withoutPlaces } from "./identity.js";
 import { transferRun } from "./transfer-run.js";
 import { numerics } from "./versions.js";
 
@@ -63,9 +63,7 @@ export async function modelBytes({ model, revision }: ResolvedConfig): Promise<n
  * part of it, what they hold is.
  */
 export function runId(config: ResolvedConfig, fingerprint: Fingerprint): string {
-  const { model: _, revision: __, data: ___, validation: ____, test: _____, transfer: ______, ...rest } = config;
-  const methods = rest.methods.map((entry) => (isOwnMethod(entry) ? { ...entry, name: basename(entry.name) } : entry));
-  return configHash({ ...rest, methods, fingerprint: { ...fingerprint, numerics } }).slice(0, hashLength);
+  return configHash({ ...withoutPlaces(config), fingerprint: { ...fingerprint, numerics } }).slice(0, hashLength);
 }
 
 async function once(known: Map<string, Promise<string>>, key: string, make: () => Promise<string>): Promise<string> {

@@ -161,7 +161,7 @@ export async function startOrResume(
   const { session, data, versions } = prepared;
   const plan = await planOf(prepared, config, methods);
   const identity = {
-    config: configHash({ ...config, transfer: prepared.transfer?.id }),
+    config: configHash({ ...place.outcomeOf(config), transfer: prepared.transfer?.id }),
     data: prepared.dataHash,
     plan: hash(plan),
   };

@@ -77,7 +77,7 @@ async function trainNow(
 
 async function openUnlessTaken(run: ResolvedConfig): Promise<RunFolder | null> {
   try {
-    return await openRunFolder(run.output, run);
+    return await openRunFolder(run.output, run, { namedByContent: true });
   } catch (error) {
     if (error instanceof LockedError) return null;
     throw error;

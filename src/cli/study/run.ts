@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import type { StudyEnd } from "../../study/run.js";
-import { count, duration, score } from "../format.js";
+import { count, duration, howDiverged, score } from "../format.js";
 import { interruptible } from "../interrupt.js";
 import { openTerminal, type Terminal } from "../terminal.js";
 import { addExamples, print, printJson } from "../verb.js";
@@ -74,11 +74,8 @@ async function runOne(folder: string, index: string, options: RunFlags): Promise
   terminal.clear();
   if (options.json) printJson(result);
   else {
-    const { metric, best, divergedAt, steps } = result;
-    const end =
-      divergedAt === null
-        ? `test ${metric} ${score(best?.test[metric])}`
-        : `diverged at step ${divergedAt} of ${steps}`;
+    const { metric, best, diverged } = result;
+    const end = diverged ? howDiverged(result) : `test ${metric} ${score(best?.test[metric])}`;
     print(`${trial.recipe} on ${trial.task}, ${trial.seed}: ${end}`);
   }
 }
