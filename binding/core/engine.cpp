@@ -158,12 +158,12 @@ void Engine::train_with(const std::vector<ParameterPlan>& plan) {
   zero_again(arena_.gradients());
   plan_ = plan;
   touched_words_.clear();
-  segments_ = cut_segments(arena_, plan_, touched_words_);
+  segments_ = cut_segments(arena_, plan_, touched_words_, {});
 }
 
 /// Words outside the step before have no gradient to be cleared of.
-void Engine::zero_gradients() {
-  model_->clear_gradients(touched_words_.table());
+void Engine::zero_gradients(bool one_part) {
+  model_->clear_gradients(touched_words_.table(), one_part);
   touched_words_.zero_marked(arena_.gradients());
 }
 
@@ -188,7 +188,7 @@ StepResult Engine::train(const std::vector<PackedBatch>& parts, const StepOption
   int64_t rows = 0;
   for (const PackedBatch& part : parts) rows += part.rows();
   arena_.refresh_compute();
-  zero_gradients();
+  zero_gradients(parts.size() == 1);
   DrawKey draws{
       .seed = options.order_seed, .step = options.step, .part = 0, .dropout = options.dropout, .mixout = true};
   StepResult result{0, 0, true};
@@ -199,8 +199,11 @@ StepResult Engine::train(const std::vector<PackedBatch>& parts, const StepOption
 
   const at::NoGradGuard no_grad;
   model_->finish_gradients();
-  if (touched_words_.count() != segments_.words) segments_ = cut_segments(arena_, plan_, touched_words_);
-  const auto& [bounds, settings, flags, words] = segments_;
+  std::vector<size_t> half_spans = model_->half_spans();
+  if (touched_words_.count() != segments_.words || half_spans != segments_.half_spans) {
+    segments_ = cut_segments(arena_, plan_, touched_words_, std::move(half_spans));
+  }
+  const auto& [bounds, settings, flags, words, halves] = segments_;
   const at::Tensor squared_norm = operators::squared_norm(arena_.gradients(), bounds, flags);
   result.grad_norm = std::sqrt(squared_norm.item<double>());
   result.finite = std::isfinite(result.loss) && std::isfinite(result.grad_norm);
@@ -234,12 +237,12 @@ ForwardResult Engine::forward(const PackedBatch& batch, bool hidden_states, cons
 StepResult Engine::gradients(const PackedBatch& batch, const std::atomic<bool>& stop) {
   if (plan_.empty()) train_with(std::vector<ParameterPlan>(arena_.parameters().size()));
   arena_.refresh_compute();
-  zero_gradients();
+  zero_gradients(false);
   StepResult result{0, 0, true};
   accumulate(batch, {}, batch.rows(), result.loss, stop);
   const at::NoGradGuard no_grad;
   model_->finish_gradients();
-  segments_ = cut_segments(arena_, plan_, touched_words_);
+  segments_ = cut_segments(arena_, plan_, touched_words_, {});
   result.grad_norm =
       std::sqrt(operators::squared_norm(arena_.gradients(), segments_.bounds, segments_.flags).item<double>());
   result.finite = std::isfinite(result.loss) && std::isfinite(result.grad_norm);
@@ -250,7 +253,7 @@ at::Tensor Engine::read_parameter(const std::string& name) const { return arena_
 
 at::Tensor Engine::read_gradient(const std::string& name) const {
   if (!arena_.gradients().defined()) throw Error("ERR_INTERNAL", "no gradient has been computed yet");
-  return arena_.gradient(arena_.index_of(name)).clone();
+  return model_->read_gradient(arena_.index_of(name));
 }
 
 const at::Tensor& Engine::buffer_of(ArenaBuffer buffer) const {
@@ -299,7 +302,7 @@ void Engine::write_buffer(ArenaBuffer buffer, const float* values, size_t count,
   }
   // Decay towards the start moves untouched words as well once they lie elsewhere.
   if (!plan_.empty() && arena_.start().defined()) touched_words_.adopt(arena_.values() - arena_.start());
-  if (!plan_.empty()) segments_ = cut_segments(arena_, plan_, touched_words_);
+  if (!plan_.empty()) segments_ = cut_segments(arena_, plan_, touched_words_, {});
 }
 
 void Engine::snapshot(const std::string& slot) {

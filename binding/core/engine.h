@@ -102,7 +102,7 @@ class Engine {
                   const std::atomic<bool>& stop);
   void reset(size_t index, const ParameterPlan& plan, int64_t init_seed);
   void train_with(const std::vector<ParameterPlan>& plan);
-  void zero_gradients();
+  void zero_gradients(bool one_part);
   const at::Tensor& buffer_of(ArenaBuffer buffer) const;
   const at::Tensor& find_snapshot(const std::string& slot) const;
 

@@ -58,8 +58,8 @@ struct Sides {
 /// The gradient of `weight_of`, [out, in], += left^T right; with several sides each gives some of its lines, in order.
 void add_products(const DrawKey& draws, const Leaf& weight, std::initializer_list<Sides> parts) {
   if (!weight.trained()) return;
-  const at::Tensor grad = weight.gradient();
   const bool add = !weight.take_stale();
+  const at::Tensor grad = weight.half ? weight.half_gradient : weight.gradient();
   if (weight.mixing && draws.mixout) {
     const auto& [target, p, how, place] = *weight.mixing;
     std::vector<at::Tensor> products;
@@ -188,7 +188,7 @@ struct AttentionHalf : torch::CustomClassHolder {
         product(grad_y, output_weight), qkv, context, logsumexp, batch.row_offsets, batch.row_numbers, part.heads,
         part.causal, draws.p, draws.seed, draws.layer, draws.site, draws.step);
     add_product(key, part.qkv.weight, grad_qkv, x);
-    if (part.qkv.bias.trained()) add(part.qkv.bias, grad_qkv.sum(0, false, at::kFloat));
+    if (part.qkv.bias.trained()) add(part.qkv.bias, operators::column_sums(grad_qkv));
     if (!x_wanted) return {};
     add_product_(grad_x, grad_qkv, qkv_weight);
     return grad_x;
@@ -245,7 +245,7 @@ struct SummaryAttentionHalf : torch::CustomClassHolder {
         batch.summary_positions, part.heads, draws.p, draws.seed, draws.layer, draws.site, draws.step);
     add_products(key, part.qkv.weight, {{grad_query, summary}, {grad_key_value, x}});
     if (part.qkv.bias.trained()) {
-      add(part.qkv.bias, at::cat({grad_query.sum(0, false, at::kFloat), grad_key_value.sum(0, false, at::kFloat)}));
+      add(part.qkv.bias, at::cat({operators::column_sums(grad_query), operators::column_sums(grad_key_value)}));
     }
     if (!x_wanted) return {};
     add_product_(grad_summary, grad_query, query_weight());

@@ -34,6 +34,13 @@ struct Leaf {
   std::optional<Mixing> mixing = std::nullopt;
   /// Every gradient of this leaf is one whole product, so that the first of a step is written over what stands there.
   bool whole = false;
+  /// All its parameters are trained alike.
+  bool uniform = false;
+  /// The first half of the gradient's place as bfloat16; undefined where no product is made in that.
+  at::Tensor half_gradient = {};
+  /// The gradient of the present step stands there: as a product of bfloat16 it is a bfloat16 number, and what is not
+  /// widened need be neither written nor read at twice the size.
+  mutable bool half = false;
   /// No gradient of the present step has been written yet.
   mutable bool stale = false;
 
@@ -59,8 +66,13 @@ class Leaves {
   /// Says that the fused blocks alone use this leaf's weight, and write its gradient a product at a time.
   void write_whole(const Leaf& leaf);
 
-  /// Clears the gradients of all but the parameter `except` for a new step, whole ones by calling them stale.
-  void clear_gradients(size_t except);
+  /// Clears the gradients of all but the parameter `except` for a new step, whole ones by calling them stale. A step of
+  /// one part may keep gradients in bfloat16.
+  void clear_gradients(size_t except, bool one_part);
+  /// For each parameter that begins a gradient in bfloat16 how many it spans; 0 for all others.
+  std::vector<size_t> half_spans() const;
+  /// float32 copy of one parameter's gradient.
+  at::Tensor read_gradient(size_t index) const;
   /// Zeroes whole gradients that no pass of the step has written.
   void zero_stale();
 

@@ -36,8 +36,11 @@ class Model {
   /// Ties the leaves to the arena's gradient buffer; a leaf whose parameters are all frozen gets none.
   void train_parameters(const std::vector<bool>& frozen) { leaves_.train(frozen); }
 
-  /// Clears the gradients of all but the parameter `except` before a step's first pass.
-  void clear_gradients(size_t except) { leaves_.clear_gradients(except); }
+  /// Clears the gradients of all but the parameter `except` before a step's first pass; `one_part`: it is also the
+  /// last.
+  void clear_gradients(size_t except, bool one_part) { leaves_.clear_gradients(except, one_part); }
+  std::vector<size_t> half_spans() const { return leaves_.half_spans(); }
+  at::Tensor read_gradient(size_t index) const { return leaves_.read_gradient(index); }
   /// To be called after a step's last pass.
   void finish_gradients() { leaves_.zero_stale(); }
 

@@ -133,6 +133,11 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> dropout_a
   return op.call(grad_y, normalized, rstd, weight, rows, positions, p, seed, layer, site, step);
 }
 
+at::Tensor column_sums(const at::Tensor& x) {
+  static const auto op = find<decltype(column_sums)>("steadytune::column_sums");
+  return op.call(x);
+}
+
 std::tuple<at::Tensor, at::Tensor, at::Tensor> embed(const at::Tensor& word, const at::Tensor& position,
                                                      const std::optional<at::Tensor>& segment,
                                                      const at::Tensor& word_ids, const at::Tensor& position_ids,

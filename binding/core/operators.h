@@ -81,6 +81,9 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> dropout_a
     const at::Tensor& rows, const at::Tensor& positions, double p, int64_t seed, int64_t layer, int64_t site,
     int64_t step);
 
+/// float32 [C]: sums of x [T, C] over the tokens.
+at::Tensor column_sums(const at::Tensor& x);
+
 /// {y, normalized, rstd}: embeddings summed, normalized and dropped.
 std::tuple<at::Tensor, at::Tensor, at::Tensor> embed(const at::Tensor& word, const at::Tensor& position,
                                                      const std::optional<at::Tensor>& segment,

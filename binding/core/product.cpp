@@ -56,8 +56,9 @@ at::Tensor product_over_tokens(const at::Tensor& left, const at::Tensor& right) 
 
 void product_over_tokens_out(const at::Tensor& sum, const at::Tensor& left, const at::Tensor& right, bool add) {
   at::Tensor target = sum;
-  if (left.scalar_type() == at::kFloat) {
-    at::addmm_out(target, target, left.t(), right, add ? 1 : 0);
+  if (sum.scalar_type() == left.scalar_type()) {
+    const int64_t rows = common_rows({left, right});
+    at::addmm_out(target, target, with_rows(left, rows).t(), with_rows(right, rows), add ? 1 : 0);
   } else if (add) {
     target.add_(product_over_tokens(left, right));
   } else {

@@ -18,7 +18,7 @@ void add_product_(at::Tensor& sum, const at::Tensor& x, const at::Tensor& w);
 /// left^T right over all tokens: [m, n] from [T, m] and [T, n].
 at::Tensor product_over_tokens(const at::Tensor& left, const at::Tensor& right);
 
-/// The same, written into (or with `add` added to) a float32 `sum`.
+/// The same, written into (or with `add` added to) `sum`, float32 or in the dtype of the tokens.
 void product_over_tokens_out(const at::Tensor& sum, const at::Tensor& left, const at::Tensor& right, bool add);
 
 }  // namespace steadytune

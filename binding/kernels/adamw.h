@@ -12,6 +12,9 @@ enum SegmentFlag : int32_t {
   segment_decay_towards_start = 2,
   /// p -= lambda * d instead of p -= lr * lambda * d.
   segment_decay_unscaled = 4,
+  /// The segment's gradients stand in bfloat16 at the beginning of its place in the buffer, and fill half of it. On the
+  /// CPU alone.
+  segment_gradient_bfloat16 = 8,
 };
 
 /// What one AdamW step does with every element of a segment; all schedules and corrections are folded in.

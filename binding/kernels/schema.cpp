@@ -1,3 +1,4 @@
+#include <ATen/core/Tensor.h>
 #include <torch/library.h>
 
 /// The operators of steadytune. Each stands here once; every device implements all of them, and autograd.cpp joins the
@@ -73,6 +74,9 @@ TORCH_LIBRARY(steadytune, m) {
       "Tensor(c!)? grad_segment, Tensor rows, Tensor positions, float p, int seed, int layer, int site, int step) "
       "-> (Tensor grad_weight, Tensor grad_norm_bias)");
 
+  // Sums over all tokens of x [T, C], float32 or bfloat16: float32 [C].
+  m.def("column_sums(Tensor x) -> Tensor");
+
   // Mixout of a weight [out, in], float32, with its target, in `dtype` (float32 or bfloat16). The matrix may be several
   // parameters of equal size stacked: `p` has one probability for each, and the i-th draws under `site` + i. `column`:
   // one mask over the columns, repeated for every row, instead of one per element. `micro_batch`: the part of the step
@@ -107,4 +111,9 @@ TORCH_LIBRARY(steadytune, m) {
   // Fills x, float32 and contiguous, with N(0, std^2); element i depends on i and the key alone. `stream`: Stream of
   // philox.h.
   m.def("normal_(Tensor(a!) x, float std, int seed, int stream, int layer, int site) -> ()");
+}
+
+// ATen's own sum is as good as any on a GPU; on the CPU its sum of bfloat16 over rows runs on one thread.
+TORCH_LIBRARY_IMPL(steadytune, CUDA, m) {
+  m.impl("column_sums", [](const at::Tensor& x) { return x.sum(0, false, at::kFloat); });
 }

@@ -38,6 +38,15 @@ std::vector<Chunk> plan_chunks(const int64_t* bounds, int64_t segments, const in
   return chunks;
 }
 
+/// Calls body(pointer) with the gradients of a chunk, in the dtype that its segment's flags name.
+template <typename Body>
+void with_gradients(const float* gradients, const int64_t* bounds, const int32_t* flags, const Chunk& chunk,
+                    const Body& body) {
+  if ((flags[chunk.segment] & segment_gradient_bfloat16) == 0) return body(gradients + chunk.begin);
+  const int64_t first = bounds[2 * chunk.segment];
+  body(reinterpret_cast<const c10::BFloat16*>(gradients + first) + (chunk.begin - first));
+}
+
 void check_cpu(const char* op, const char* name, const at::Tensor& tensor) {
   TORCH_CHECK(tensor.device().is_cpu(), "steadytune::", op, ": ", name, " must be on the CPU.");
 }
@@ -108,14 +117,21 @@ void adamw_(at::Tensor& values, const at::Tensor& gradients, at::Tensor& moment1
   float* second = moment2.mutable_data_ptr<float>();
   const float* origin = has_start ? start->const_data_ptr<float>() : nullptr;
   c10::BFloat16* copy = copies ? compute->mutable_data_ptr<c10::BFloat16>() : nullptr;
-  const std::vector<Chunk> chunks = plan_chunks(bounds.const_data_ptr<int64_t>(), segments, flag);
+  const int64_t* bound = bounds.const_data_ptr<int64_t>();
+  const std::vector<Chunk> chunks = plan_chunks(bound, segments, flag);
   at::parallel_for(0, static_cast<int64_t>(chunks.size()), 1, [&](int64_t from, int64_t to) {
     for (int64_t i = from; i < to; ++i) {
-      const auto& [segment, begin, end] = chunks[i];
+      // Plain names: a structured binding cannot be captured by every compiler.
+      const int64_t segment = chunks[i].segment;
+      const int64_t begin = chunks[i].begin;
+      const int64_t end = chunks[i].end;
       const AdamwCoefficients& c = coefficients[segment];
       const bool towards_start = (flag[segment] & segment_decay_towards_start) != 0 && c.decay != 0.0f;
-      vector_kernels().adamw(c, value + begin, gradient + begin, first + begin, second + begin,
-                             towards_start ? origin + begin : nullptr, copies ? copy + begin : nullptr, end - begin);
+      with_gradients(gradient, bound, flag, chunks[i], [&]<typename Scalar>(const Scalar* gradients_of_chunk) {
+        vector_kernels().of<Scalar>().adamw(c, value + begin, gradients_of_chunk, first + begin, second + begin,
+                                            towards_start ? origin + begin : nullptr, copies ? copy + begin : nullptr,
+                                            end - begin);
+      });
     }
   });
 }
@@ -127,12 +143,15 @@ at::Tensor squared_norm(const at::Tensor& gradients, const at::Tensor& bounds, c
   check_bounds(op, bounds, gradients.numel());
   check_flags(op, flags, bounds);
   const float* gradient = gradients.const_data_ptr<float>();
-  const std::vector<Chunk> chunks =
-      plan_chunks(bounds.const_data_ptr<int64_t>(), bounds.size(0), flags.const_data_ptr<int32_t>());
+  const int64_t* bound = bounds.const_data_ptr<int64_t>();
+  const int32_t* flag = flags.const_data_ptr<int32_t>();
+  const std::vector<Chunk> chunks = plan_chunks(bound, bounds.size(0), flag);
   std::vector<double> sums(chunks.size());
   at::parallel_for(0, static_cast<int64_t>(chunks.size()), 1, [&](int64_t from, int64_t to) {
     for (int64_t i = from; i < to; ++i) {
-      sums[i] = vector_kernels().squared_sum(gradient + chunks[i].begin, chunks[i].end - chunks[i].begin);
+      with_gradients(gradient, bound, flag, chunks[i], [&]<typename Scalar>(const Scalar* gradients_of_chunk) {
+        sums[i] = vector_kernels().of<Scalar>().squared_sum(gradients_of_chunk, chunks[i].end - chunks[i].begin);
+      });
     }
   });
   double sum = 0.0;

@@ -199,6 +199,14 @@ struct ScalarKernels {
                             int64_t columns);
   void (*embed)(const Embed<Scalar>& tokens, const TokenMask& mask, int64_t count, int64_t columns);
   void (*embed_backward)(const EmbedBackward<Scalar>& tokens, const TokenMask& mask, int64_t count, int64_t columns);
+  /// Sums over `count` tokens of x for each column.
+  void (*column_sums)(const Scalar* x, int64_t count, int64_t columns, float* sums);
+  /// With gradients in this dtype. `start` may be null: decay towards zero. So may `compute`, the copy of the new
+  /// values in bfloat16.
+  void (*adamw)(const AdamwCoefficients& coefficients, float* values, const Scalar* gradients, float* moment1,
+                float* moment2, const float* start, c10::BFloat16* compute, int64_t count);
+  /// Sum of squares, in double.
+  double (*squared_sum)(const Scalar* values, int64_t count);
   /// `count` elements of a weight, by the factors of their mask.
   void (*mixout)(const float* values, const float* target, const float* factors, Scalar* output, int64_t count);
   void (*mixout_backward)(const Scalar* grad_output, const float* factors, float* grad_values, int64_t count);
@@ -214,11 +222,7 @@ struct VectorKernels {
   int64_t (*summary_attention_scratch)(int64_t length, int64_t head_size);
   /// Factors of the elements [first, first + count) of one parameter; `first` is a multiple of 8.
   void (*mixout_factors)(const MixoutDraw& draw, int64_t first, int64_t count, float* factors);
-  /// `start` may be null: decay towards zero. So may `compute`, the copy of the new values in bfloat16.
-  void (*adamw)(const AdamwCoefficients& coefficients, float* values, const float* gradients, float* moment1,
-                float* moment2, const float* start, c10::BFloat16* compute, int64_t count);
-  /// Sum of squares, in double.
-  double (*squared_sum)(const float* values, int64_t count);
+  /// Sum of squared differences, in double.
   double (*squared_distance)(const float* values, const float* start, int64_t count);
 
   template <typename Scalar>

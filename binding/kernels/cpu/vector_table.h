@@ -25,6 +25,9 @@ constexpr ScalarKernels<Scalar> scalar_kernels = {
     .add_norm_backward = add_norm_backward<Scalar>,
     .embed = embed<Scalar>,
     .embed_backward = embed_backward<Scalar>,
+    .column_sums = column_sums<Scalar>,
+    .adamw = adamw_segment<Scalar>,
+    .squared_sum = squared_sum<Scalar>,
     .mixout = mixout_elements<Scalar>,
     .mixout_backward = mixout_backward_elements<Scalar>,
 };
@@ -38,8 +41,6 @@ constexpr VectorKernels vector_table(const char* name) {
       .attention_backward_scratch = scratch_floats<BackwardScratch>,
       .summary_attention_scratch = scratch_floats<SummaryScratch>,
       .mixout_factors = mixout_factors,
-      .adamw = adamw_segment,
-      .squared_sum = squared_sum,
       .squared_distance = squared_distance,
   };
 }
