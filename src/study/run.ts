@@ -1,4 +1,4 @@
-import { OutputError, type SteadytuneError } from "../errors.js";
+import { type SteadytuneError } from "../errors.js";
 import { makeFolder } from "../files/atomic.js";
 import { withAbsolutePaths } from "../training/transfer-run.js";
 import { refuseFullDisk } from "./disk.js";
@@ -79,10 +79,7 @@ export async function runPlanned(folder: string, options: RunStudyOptions = {}):
     });
     if (pending.length === 0) return { manifest, failed: [...failed.values()], waiting };
     const workers = await workersFor(pending, options.workers);
-    await refuseFullDisk(folder, pending, workers).catch((error: unknown) => {
-      // What cannot be read fails the trials that need it, and no others.
-      if (error instanceof OutputError) throw error;
-    });
+    await refuseFullDisk(folder, pending, workers);
     const execute: Executor = localExecutor({ workers });
     await execute(pending, {
       folder,
