@@ -121,11 +121,14 @@ function hold(target: string, self: Holder): Lock {
   return { path: target, release, [Symbol.asyncDispose]: release };
 }
 
+/** What file systems without hard links answer: FAT and some network and FUSE ones. */
+const withoutLinks: ReadonlySet<string | undefined> = new Set(["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"]);
+
 async function linkUnlessThere(from: string, to: string): Promise<boolean> {
   try {
     await link(from, to).catch((error: NodeJS.ErrnoException) => {
       // File systems without hard links: the content comes after the name, which `isAlive` allows for.
-      if (error.code === "EPERM" || error.code === "ENOTSUP") return copyFile(from, to, constants.COPYFILE_EXCL);
+      if (withoutLinks.has(error.code)) return copyFile(from, to, constants.COPYFILE_EXCL);
       throw error;
     });
     return true;

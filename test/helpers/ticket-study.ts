@@ -1,4 +1,4 @@
-import { execFileSync } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { ExecutionContext } from "ava";
@@ -49,7 +49,9 @@ export function outcomes(folder: string): Record<string, unknown> {
 
 /** Process numbers of the children of a process. */
 export function childrenOf(pid: number): number[] {
-  return execFileSync("ps", ["-o", "pid=", "--ppid", String(pid)], { encoding: "utf8" })
+  // ps exits with 1 where there is none.
+  const listed = spawnSync("ps", ["-o", "pid=", "--ppid", String(pid)], { encoding: "utf8" }).stdout;
+  return listed
     .split("\n")
     .map(Number)
     .filter((child) => child > 0 && existsSync(`/proc/${child}/cmdline`))
