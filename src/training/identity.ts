@@ -3,7 +3,7 @@ import { basename } from "node:path";
 import { isOwnMethod, type ResolvedConfig } from "../config/schema.js";
 
 /** Keys that decide where and how a run is done, not what comes out; a resumed run may change them. */
-const incidental = new Set(["output", "resume", "stateEvery", "keep", "threads", "device"]);
+const incidental = new Set(["output", "resume", "stateEvery", "keep", "threads", "device", "tensorboard"]);
 
 type Json = unknown;
 
