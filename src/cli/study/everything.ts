@@ -7,6 +7,7 @@ import { openTerminal } from "../terminal.js";
 import { addExamples, printJson, type CommonOptions } from "../verb.js";
 import { watchStudy } from "../watch-study.js";
 import { addChoiceOptions, choiceOf, type ChoiceFlags } from "./choice.js";
+import { tellChoices } from "./choices.js";
 import { defaultFolder } from "./folder.js";
 import { mostWorkers, wholeNumber } from "./options.js";
 import { tellFailed } from "./run.js";
@@ -78,6 +79,7 @@ async function everything(file: string, options: StudyFlags): Promise<void> {
     printReport(report.summaries);
     terminal.line();
   }
+  tellChoices(end.manifest, terminal);
   tellFailed(end, output, terminal);
   terminal.line(`${duration(performance.now() - begunMs)}; the report with figures: ${report.path}`);
   if (study.next !== null) terminal.line(study.next);

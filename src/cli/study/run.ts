@@ -6,6 +6,7 @@ import { openTerminal, type Terminal } from "../terminal.js";
 import { addExamples, print, printJson } from "../verb.js";
 import { watchRun } from "../watch-run.js";
 import { watchStudy } from "../watch-study.js";
+import { tellChoices } from "./choices.js";
 import { studyFolder } from "./folder.js";
 import { mostWorkers, plannedVerb, wholeNumber, type PlannedOptions } from "./options.js";
 
@@ -53,6 +54,7 @@ async function runAll(folder: string, options: RunFlags): Promise<void> {
     const failed = end.failed.map(({ trial: { id }, error: { code, message } }) => ({ id, code, message }));
     printJson({ folder, trials: end.manifest.trials.length, failed });
   }
+  tellChoices(end.manifest, terminal);
   tellFailed(end, folder, terminal);
   terminal.line(`${duration(performance.now() - begunMs)}; next: steadytune study report ${folder}`);
 }
