@@ -1,38 +1,29 @@
 import { join } from "node:path";
-import { ConfigError } from "../errors.js";
-import { readManifest, type StudyHeader } from "../study/manifest.js";
+import { requireManifest } from "../study/manifest.js";
 import type { Trial } from "../study/plan.js";
 import { isFinished, readTrialResult, trialFolder } from "../study/trial.js";
 import { readCurves } from "./read-curves.js";
 import { readDisagreement } from "./read-disagreement.js";
-import { groupBy, type Published, type ReportCell, type ReportData, type ReportRun } from "./report-data.js";
-
-/** What the manifest's first line says of a cell beside its trials. */
-interface PlannedCell {
-  stage: string;
-  task: string;
-  recipe: string;
-  grid?: { recipe: string } | null;
-  expected?: Published | null;
-}
+import { groupBy, type ReportCell, type ReportData, type ReportRun } from "./report-data.js";
 
 /** Reads what is finished of a study. @throws ConfigError when the folder holds none. */
 export async function readStudy(folder: string): Promise<ReportData> {
-  const manifest = await readManifest(folder);
-  if (manifest === null) throw new ConfigError(`${folder} holds no study: it has no manifest.jsonl`);
-  const { title, description, cells: said = [] } = manifest.study as StudyHeader & { cells?: PlannedCell[] };
-  const place = ({ stage, task, recipe }: PlannedCell): string => JSON.stringify([stage, task, recipe]);
+  const manifest = await requireManifest(folder);
+  const { title, description, cells: said = [] } = manifest.study;
+  const place = ({ stage, task, recipe }: Pick<Trial, "stage" | "task" | "recipe">): string =>
+    JSON.stringify([stage, task, recipe]);
   const planned = new Map(said.map((cell) => [place(cell), cell]));
   const cells: ReportCell[] = [];
   for (const trials of groupBy(manifest.trials, place)) {
     const first = trials[0]!;
-    const { grid, expected } = planned.get(place(first)) ?? {};
+    const { grid, expected, select } = planned.get(place(first)) ?? {};
     const finished = trials.filter((trial) => isFinished(folder, trial));
     const { stage, task, recipe, config } = first;
     cells.push({
       ...{ stage, task, recipe, config },
       family: grid?.recipe ?? recipe,
       published: expected ?? {},
+      choice: select?.choice ?? null,
       planned: trials.length,
       disagreement: await readDisagreement(
         finished.map((trial) => join(trialFolder(folder, trial), "predictions.jsonl")),
