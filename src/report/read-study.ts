@@ -10,8 +10,6 @@ import { groupBy, type ReportCell, type ReportData, type ReportRun } from "./rep
 export async function readStudy(folder: string): Promise<ReportData> {
   const manifest = await requireManifest(folder);
   const { title, description, cells: said = [] } = manifest.study;
-  const place = ({ stage, task, recipe }: Pick<Trial, "stage" | "task" | "recipe">): string =>
-    JSON.stringify([stage, task, recipe]);
   const planned = new Map(said.map((cell) => [place(cell), cell]));
   const cells: ReportCell[] = [];
   for (const trials of groupBy(manifest.trials, place)) {
@@ -32,6 +30,10 @@ export async function readStudy(folder: string): Promise<ReportData> {
     });
   }
   return { title, description, cells };
+}
+
+function place({ stage, task, recipe }: Pick<Trial, "stage" | "task" | "recipe">): string {
+  return JSON.stringify([stage, task, recipe]);
 }
 
 async function readTrial(folder: string, trial: Trial): Promise<ReportRun> {

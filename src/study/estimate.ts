@@ -10,7 +10,7 @@ import { evaluationPoints } from "../training/evaluation-points.js";
 import { configHash } from "../training/identity.js";
 import { planOf } from "../training/plan.js";
 import { prepare } from "../training/prepare-run.js";
-import { baseSlot, preparedKey, type Prepared } from "../training/prepare.js";
+import { preparedKey, type Prepared } from "../training/prepare.js";
 import { totalSteps } from "../training/schedule.js";
 import { transferRun } from "../training/transfer-run.js";
 import { diskNeeded, type DiskNeed, type Work } from "./disk.js";
@@ -157,7 +157,7 @@ interface Times {
 
 async function timesOf(prepared: Prepared, config: ResolvedConfig, signal: AbortSignal | undefined): Promise<Times> {
   const { session, encoded } = prepared;
-  await session.restore(baseSlot);
+  await prepared.restoreBase();
   await session.setPlan(await planOf(prepared, config, []), { initSeed: 0, keepStart: false });
   const batches = new StepBatches(encoded.train, config);
   const step = async (number: number): Promise<number> => {
