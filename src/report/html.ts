@@ -32,7 +32,10 @@ ${groups
     const rows = summaries.filter((row) => row.stage === stage && row.task === task);
     const cells = data.cells.filter((cell) => cell.stage === stage && cell.task === task);
     const heading = groups.length === 1 ? "Results" : stages.size === 1 ? task : `${stage}: ${task}`;
-    return tableOf(rows, heading, transferNotes(cells)) + comparisonOf(rows, groups.length === 1 ? "" : `, ${heading}`);
+    return (
+      tableOf(rows, heading, [...choiceNotes(cells), ...transferNotes(cells)]) +
+      comparisonOf(rows, groups.length === 1 ? "" : `, ${heading}`)
+    );
   })
   .join("\n")}
 ${precisionTable(data.cells)}
@@ -43,6 +46,18 @@ ${trialsOf(data)}
 </body>
 </html>
 `;
+}
+
+/** Which cells take the config of the best of an earlier stage, and how good that is. */
+function choiceNotes(cells: readonly ReportCell[]): string[] {
+  return cells.flatMap(({ recipe, choice }) => {
+    if (choice === null) return [];
+    const chosen = choice.among.find((one) => one.recipe === choice.recipe);
+    const score = chosen === undefined ? "" : `, ${points(chosen.mean)} over ${count(chosen.runs, "run")}`;
+    return [
+      `“${recipe}” takes the config of “${choice.recipe}”, which has the best mean validation score${score} among ${choice.among.length}.`,
+    ];
+  });
 }
 
 /** Which cells start from an intermediate task, and from how good a checkpoint of it. */

@@ -26,7 +26,7 @@ export async function readRuns(folders: readonly string[]): Promise<ReportData> 
     const recipe = difference(flat, configs);
     return {
       ...{ stage: "runs", task: run.result.task, recipe, config },
-      ...{ family: recipe, published: {}, planned: group.length },
+      ...{ family: recipe, published: {}, choice: null, planned: group.length },
       disagreement: await readDisagreement(group.map(({ folder }) => join(folder, "predictions.jsonl"))),
       runs: group.map((entry) => entry.run),
     };

@@ -14,13 +14,14 @@ export async function readStudy(folder: string): Promise<ReportData> {
   const cells: ReportCell[] = [];
   for (const trials of groupBy(manifest.trials, place)) {
     const first = trials[0]!;
-    const { grid, expected } = planned.get(place(first)) ?? {};
+    const { grid, expected, select } = planned.get(place(first)) ?? {};
     const finished = trials.filter((trial) => isFinished(folder, trial));
     const { stage, task, recipe, config } = first;
     cells.push({
       ...{ stage, task, recipe, config },
       family: grid?.recipe ?? recipe,
       published: expected ?? {},
+      choice: select?.choice ?? null,
       planned: trials.length,
       disagreement: await readDisagreement(
         finished.map((trial) => join(trialFolder(folder, trial), "predictions.jsonl")),

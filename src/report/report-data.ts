@@ -1,4 +1,6 @@
 import type { ResolvedConfig } from "../config/schema.js";
+import type { Choice } from "../study/manifest.js";
+import type { Expected } from "../study/schema.js";
 import type { RunResult } from "../training/result.js";
 
 /** Everything that a report shows, read from run folders. */
@@ -18,7 +20,9 @@ export interface ReportCell {
   /** That of the first run planned; null for a cell without any yet. */
   config: ResolvedConfig | null;
   /** Published numbers to set ours against. */
-  published: Published;
+  published: Expected;
+  /** The cell of an earlier stage whose config this one takes; null for a cell that stands by itself. */
+  choice: Choice | null;
   /** How many runs the study plans for this cell. */
   planned: number;
   /**
@@ -32,17 +36,8 @@ export interface ReportCell {
 /** The two halves that a run is scored on. */
 export type Half = "validation" | "test";
 
-export type Published = Partial<Record<Half, PublishedNumbers>>;
-
-/** As they are printed: 100 times the metric. */
-export interface PublishedNumbers {
-  mean: number;
-  std?: number;
-  /** Runs behind them. */
-  n?: number;
-  /** "Table 1". */
-  source: string;
-}
+/** Numbers of one half as they are printed: 100 times the metric. */
+export type PublishedNumbers = NonNullable<Expected[Half]>;
 
 export interface ReportRun {
   /** Name of the run's folder. */

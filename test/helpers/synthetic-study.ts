@@ -2,9 +2,9 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { resolveConfig } from "#src/config/resolve.js";
 import type { RunConfig } from "#src/config/schema.js";
-import type { Published } from "#src/report/report-data.js";
-import { writeManifest, type StudyHeader } from "#src/study/manifest.js";
+import { writeManifest, type Choice, type PlannedCell } from "#src/study/manifest.js";
 import type { Trial } from "#src/study/plan.js";
+import type { Expected } from "#src/study/schema.js";
 import { seedLabel } from "#src/study/seeds.js";
 import { trialFolder } from "#src/study/trial.js";
 import type { RunResult } from "#src/training/result.js";
@@ -25,7 +25,8 @@ export interface SyntheticCell {
   /** Blocks of the model, for runs with diagnostics. */
   blocks?: number;
   grid?: { recipe: string };
-  expected?: Published;
+  expected?: Expected;
+  choice?: Choice;
 }
 
 /** A study folder as training would have left it, with scores and losses made up by the test. */
@@ -37,12 +38,12 @@ export async function writeSyntheticStudy(folder: string, cells: SyntheticCell[]
     }),
   );
   await mkdir(folder, { recursive: true });
-  const planned = cells.map(({ recipe, task = "toy", grid = null, expected = null }) => {
-    return { stage: "only", task, recipe, grid, select: null, expected };
+  const planned = cells.map(({ recipe, task = "toy", grid, expected = null, choice }): PlannedCell => {
+    const select = choice ? { stage: "only", recipe: null, own: {}, seeds: [], choice } : null;
+    return { stage: "only", task, recipe, grid: grid ? { ...grid, values: {} } : null, select, expected };
   });
-  const header: StudyHeader = { format: 1, name: "synthetic", title, description: "Made up by a test." };
   await writeManifest(folder, {
-    study: Object.assign(header, { cells: planned }),
+    study: { format: 1, name: "synthetic", title, description: "Made up by a test.", cells: planned },
     trials: trials.map(({ trial }) => trial),
   });
   for (const { cell, trial, score, i } of trials) {

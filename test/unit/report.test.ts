@@ -86,6 +86,22 @@ test("every run is a dot of the box plot, degenerate ones hollow", async (t) => 
   t.is(dots.filter((dot) => /fill="#fff(fff)?"/.test(dot)).length, 1);
 });
 
+test("a cell that takes the config of the best of an earlier stage says which, and how good that was", async (t) => {
+  const among = [1, 2].map((layers) => ({
+    recipe: `layers ${layers}`,
+    mean: 0.7 + layers / 100,
+    runs: 3,
+    withoutScore: 0,
+  }));
+  const folder = await study(t, [biased, { ...debiased, choice: { recipe: "layers 2", among } }]);
+  const html = readFileSync((await writeReport([folder], folder)).path, "utf8");
+  t.true(
+    html.includes(
+      "“debiased” takes the config of “layers 2”, which has the best mean validation score, 72.0 over 3 runs among 2.",
+    ),
+  );
+});
+
 test("a cell that starts from an intermediate task says which, and how good that was", async (t) => {
   const folder = await study(t, [biased, debiased]);
   const transfer = { id: "0123456789abcdef", task: "MNLI", step: 12, metric: "accuracy", score: 0.8125 };
@@ -167,6 +183,7 @@ test("a thousand runs with everything that is drawn make a page below 3 MB", (t)
       ...{ stage: "only", task, recipe, family: recipe, planned: 32, disagreement: 0.1 },
       config: syntheticTrial(recipe, task, 0, { optimizer: { biasCorrection: i > 0, learningRate: i } }).config,
       published: { test: { mean: 70, std: 2, n: 20, source: "Table 2" } },
+      choice: null,
       runs: Array.from({ length: 32 }, (_, seed) => run(seed, 0.5 + (((seed + i) * 37) % 97) / 250)),
     })),
   );
