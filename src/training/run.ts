@@ -8,7 +8,7 @@ import type { RunEvent } from "./events.js";
 import { configHash } from "./identity.js";
 import { RunLog } from "./log.js";
 import { planOf } from "./plan.js";
-import { baseSlot, type Prepared } from "./prepare.js";
+import type { Prepared } from "./prepare.js";
 import type { Scores } from "./result.js";
 import type { RunFolder } from "./run-folder.js";
 import {
@@ -110,8 +110,8 @@ export class Run implements AsyncDisposable {
     onEvent(event);
   }
 
-  /** Begins to save the state, which is written while training goes on. No step may be in flight. */
-  save(): void {
+  /** Begins to save the state; resolves when training may go on. No step may be in flight. */
+  async save(): Promise<void> {
     const { position, identity, clock, log, keeper, prepared } = this.#parts;
     const state: SavedState = {
       position: { ...position, window: { ...position.window } },
@@ -120,13 +120,13 @@ export class Run implements AsyncDisposable {
       logBytes: log.flush(),
       seconds: clock.seconds,
     };
-    keeper.begin(state);
+    await keeper.begin(state);
   }
 
   /** Saves the state and waits until it is on the disk. */
   async saveNow(): Promise<void> {
     await this.#parts.keeper.settled();
-    this.save();
+    await this.save();
     await this.#parts.keeper.settled();
   }
 
@@ -166,7 +166,7 @@ export async function startOrResume(
     plan: hash(plan),
   };
 
-  await session.restore(baseSlot);
+  await prepared.restoreBase();
   await session.setPlan(plan, { initSeed: config.initSeed, keepStart: config.diagnosticsEvery !== undefined });
   const saved = config.resume ? await restoreState(place.files.state, session, identity) : null;
   if (!saved) await place.begin();

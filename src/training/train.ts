@@ -93,7 +93,7 @@ export async function trainIn(
         const [abort, save] = [signal?.aborted === true, run.saveIsDue];
         while (inFlight.length > (step === point || abort || save ? 0 : stepsAhead)) await settle(inFlight.shift()!);
         if (abort) throw new AbortedError();
-        if (save) run.save();
+        if (save) await run.save();
       }
 
       run.clock.enter("evaluate");
@@ -103,7 +103,7 @@ export async function trainIn(
       if (best) await session.snapshot(bestSlot);
       run.evaluated(point, validation, best);
       run.clock.enter("train");
-      if (run.saveIsDue) run.save();
+      if (run.saveIsDue) await run.save();
     }
   } catch (error) {
     if (error instanceof AbortedError) await run.saveNow();

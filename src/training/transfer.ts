@@ -70,7 +70,7 @@ async function trainNow(
 ): Promise<RunResult> {
   const hooks: PrepareOptions = { signal, onEvent: (event) => onEvent?.({ type: "transfer", event }) };
   const inputs = await readInputs(run, hooks);
-  await using prepared = await prepareSession(run, inputs, null, hooks);
+  await using prepared = await prepareSession(run, inputs, null, { ...hooks, once: true });
   // Both runs have the same parameters: what is wrong with the methods of the second comes out before the first.
   await planOf(prepared, target, methods);
   return await trainIn(place, prepared, run, hooks);

@@ -1,7 +1,6 @@
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/empty_like.h>
 #include <torch/library.h>
 
 #include <algorithm>
@@ -13,6 +12,7 @@
 #include "kernels/checks.h"
 #include "kernels/cpu/dispatch.h"
 #include "kernels/cpu/vector_kernels.h"
+#include "kernels/tokens.h"
 
 namespace steadytune::kernels::cpu {
 namespace {
@@ -101,10 +101,11 @@ std::tuple<at::Tensor, at::Tensor> packed_attention(const at::Tensor& qkv_any, c
                                                     int64_t seed, int64_t layer, int64_t site, int64_t step,
                                                     const std::optional<at::Tensor>& counter) {
   const int64_t hidden = check_attention("packed_attention", qkv_any, row_offsets, row_numbers, heads);
+  check_offsets("packed_attention", row_offsets, qkv_any.size(0));
   const DropoutDraw draw = host_draw("packed_attention", p, seed, layer, site, step, counter, qkv_any);
   const at::Tensor qkv = qkv_any.contiguous();
   const int64_t tokens = qkv.size(0);
-  at::Tensor output = at::empty({tokens, hidden}, qkv.options());
+  at::Tensor output = empty_tokens(tokens, hidden, qkv.options());
   at::Tensor logsumexp = at::empty({heads, tokens}, qkv.options().dtype(at::kFloat));
   const int32_t* offsets = row_offsets.const_data_ptr<int32_t>();
   const int32_t* numbers = row_numbers.const_data_ptr<int32_t>();
@@ -134,12 +135,13 @@ at::Tensor packed_attention_backward(const at::Tensor& grad_output_any, const at
                                      const std::optional<at::Tensor>& counter) {
   const char* op = "packed_attention_backward";
   const int64_t hidden = check_attention(op, qkv_any, row_offsets, row_numbers, heads);
+  check_offsets(op, row_offsets, qkv_any.size(0));
   const int64_t tokens = qkv_any.size(0);
   check_attention_grads(op, grad_output_any, qkv_any, output, logsumexp, heads);
   const DropoutDraw draw = host_draw(op, p, seed, layer, site, step, counter, qkv_any);
   const at::Tensor qkv = qkv_any.contiguous();
   const at::Tensor grad_output = grad_output_any.contiguous();
-  at::Tensor grad_qkv = at::empty_like(qkv);
+  at::Tensor grad_qkv = empty_tokens_like(qkv);
   const int32_t* offsets = row_offsets.const_data_ptr<int32_t>();
   const int32_t* numbers = row_numbers.const_data_ptr<int32_t>();
   const int64_t rows = row_numbers.numel();
