@@ -1,6 +1,7 @@
 #include "core/zero_pages.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -30,8 +31,20 @@ at::Tensor zero_pages(int64_t elements, at::ScalarType dtype) {
   return at::from_blob(memory, {elements}, [bytes](void* begin) { munmap(begin, bytes); }, at::TensorOptions(dtype));
 }
 
-void zero_again(const at::Tensor& pages) {
-  if (madvise(pages.mutable_data_ptr(), pages.nbytes(), MADV_DONTNEED) != 0) {
+void zero_again(const at::Tensor& part) {
+  static const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  auto* const begin = static_cast<char*>(part.mutable_data_ptr());
+  char* const end = begin + part.nbytes();
+  // Pages that lie wholly inside; others may belong to a neighbour as well.
+  auto* const first = reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(begin) + page - 1) / page * page);
+  auto* const last = reinterpret_cast<char*>(reinterpret_cast<uintptr_t>(end) / page * page);
+  if (first >= last) {
+    std::fill(begin, end, char{0});
+    return;
+  }
+  std::fill(begin, first, char{0});
+  std::fill(last, end, char{0});
+  if (madvise(first, static_cast<size_t>(last - first), MADV_DONTNEED) != 0) {
     throw Error("ERR_INTERNAL", std::string("memory could not be given back: ") + std::strerror(errno));
   }
 }

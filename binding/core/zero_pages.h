@@ -8,8 +8,8 @@ namespace steadytune {
 /// to words that its data never mention. On the CPU.
 at::Tensor zero_pages(int64_t elements, at::ScalarType dtype);
 
-/// Makes all of such a tensor zero again and gives its memory back.
-void zero_again(const at::Tensor& pages);
+/// Makes such a tensor, or a contiguous part of one, zero again and gives its memory back.
+void zero_again(const at::Tensor& part);
 
 /// Copies into such a tensor without writing zeros over zeros.
 void copy_to_pages(float* pages, const float* values, int64_t count);

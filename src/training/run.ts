@@ -19,6 +19,7 @@ import {
   type Position,
   type SavedState,
 } from "./state.js";
+import { removeEventFiles, TensorboardLog } from "./tensorboard.js";
 
 /** What goes into the log is what an unbroken and a resumed run have in common, times apart. */
 const logged: ReadonlySet<RunEvent["type"]> = new Set(["start", "step", "diagnostics", "evaluation", "diverged"]);
@@ -28,6 +29,8 @@ interface Parts {
   identity: Identity;
   clock: RunClock;
   log: RunLog;
+  /** Null unless the config asks for it. */
+  tensorboard: TensorboardLog | null;
   keeper: StateKeeper;
   prepared: Prepared;
   config: ResolvedConfig;
@@ -105,8 +108,9 @@ export class Run implements AsyncDisposable {
   }
 
   record(event: RunEvent): void {
-    const { log, onEvent } = this.#parts;
+    const { log, tensorboard, onEvent } = this.#parts;
     if (logged.has(event.type)) log.append(event);
+    tensorboard?.append(event);
     onEvent(event);
   }
 
@@ -138,6 +142,7 @@ export class Run implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#parts.keeper[Symbol.asyncDispose]();
     this.#parts.log[Symbol.dispose]();
+    this.#parts.tensorboard?.[Symbol.dispose]();
   }
 }
 
@@ -161,7 +166,7 @@ export async function startOrResume(
   const { session, data, versions } = prepared;
   const plan = await planOf(prepared, config, methods);
   const identity = {
-    config: configHash({ ...config, transfer: prepared.transfer?.id }),
+    config: configHash({ ...place.outcomeOf(config), transfer: prepared.transfer?.id }),
     data: prepared.dataHash,
     plan: hash(plan),
   };
@@ -169,7 +174,12 @@ export async function startOrResume(
   await prepared.restoreBase();
   await session.setPlan(plan, { initSeed: config.initSeed, keepStart: config.diagnosticsEvery !== undefined });
   const saved = config.resume ? await restoreState(place.files.state, session, identity) : null;
-  if (!saved) await place.begin();
+  if (!saved) {
+    await place.begin();
+    removeEventFiles(place.path);
+  }
+  const clock = new RunClock(saved?.seconds);
+  const log = new RunLog(place.files.log, saved?.logBytes ?? 0);
 
   const run = new Run({
     position: saved?.position ?? {
@@ -180,8 +190,11 @@ export async function startOrResume(
       window: { steps: 0, loss: 0, clipped: 0 },
     },
     identity,
-    clock: new RunClock(saved?.seconds),
-    log: new RunLog(place.files.log, saved?.logBytes ?? 0),
+    clock,
+    log,
+    tensorboard: config.tensorboard
+      ? new TensorboardLog(place.path, { log: place.files.log, elapsedMs: clock.elapsedMs })
+      : null,
     keeper: new StateKeeper(place.files.state, session, {
       everySeconds: config.stateEvery,
       onSaved: (step) => onEvent({ type: "state", step }),

@@ -100,7 +100,8 @@ export async function trainIn(
       const logits = await forwardSplit(session, encoded.validation, { batchSize: config.evaluationBatchSize, signal });
       const validation = metrics(data.task, logits, labelsOf(encoded.validation));
       const best = isBetter(selectedBy, validation, run.position.best);
-      if (best) await session.snapshot(bestSlot);
+      // The last one's parameters stay where they are.
+      if (best && point < steps) await session.snapshot(bestSlot);
       run.evaluated(point, validation, best);
       run.clock.enter("train");
       if (run.saveIsDue) await run.save();
