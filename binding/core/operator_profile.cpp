@@ -34,6 +34,7 @@ class Arguments {
 
   size_t size() const { return std::min(values_.size(), schema_.arguments().size()); }
   const c10::IValue& value(size_t index) const { return values_[index]; }
+  const std::string& name(size_t index) const { return schema_.arguments()[index].name(); }
 
   bool written(size_t index) const {
     const c10::AliasInfo* alias = schema_.arguments()[index].alias_info();
@@ -133,7 +134,24 @@ std::optional<double> flop_of(std::string_view name, const Arguments& arguments)
     // Two products forward and four backward; the scores that the backward makes anew are not counted.
     return (attention ? 4 : 8) * pairs * hidden;
   }
+  const bool summary = name == "steadytune::summary_attention";
+  if (summary || name == "steadytune::summary_attention_backward") {
+    // One query a row, which sees all of the row's tokens.
+    return (summary ? 4 : 8) * static_cast<double>(arguments.tensor("key_value").numel()) / 2;
+  }
   return std::nullopt;
+}
+
+/// Bytes that a call touches of one of its tensors: all, but of tables no more rows than there are ids.
+double touched_bytes(std::string_view name, const Arguments& arguments, size_t index) {
+  const at::Tensor& tensor = arguments.value(index).toTensor();
+  const bool lookup = name == "steadytune::embed" || name == "steadytune::embed_backward";
+  const std::string& argument = arguments.name(index);
+  const bool table =
+      lookup && (argument.ends_with("word") || argument.ends_with("position") || argument.ends_with("segment"));
+  if (!table) return bytes_of(tensor);
+  const auto rows = static_cast<double>(std::max<int64_t>(tensor.size(0), 1));
+  return bytes_of(tensor) * std::min(1.0, static_cast<double>(arguments.tensor("word_ids").numel()) / rows);
 }
 
 /// Bytes of operators that touch less than their arguments hold; empty for the others.
@@ -206,17 +224,19 @@ void OperatorProfile::enter(const at::RecordFunction& function) {
     for_each_tensor(arguments.value(i), [&](const at::Tensor& tensor) {
       if (call.operation.shapes.empty()) call.operation.dtype = dtype_name(tensor.scalar_type());
       call.operation.shapes.push_back(tensor.sizes().vec());
-      if (!arguments.overwritten(i)) moved += bytes_of(tensor);
-      if (arguments.written(i)) moved += bytes_of(tensor);
+      const double bytes =
+          arguments.value(i).isTensor() ? touched_bytes(call.operation.name, arguments, i) : bytes_of(tensor);
+      if (!arguments.overwritten(i)) moved += bytes;
+      if (arguments.written(i)) moved += bytes;
       (arguments.written(i) ? call.written : call.read).push_back(memory_of(tensor));
     });
   }
   const std::optional<double> flop = flop_of(call.operation.name, arguments);
   call.flop_known = flop.has_value();
   call.operation.flop = flop.value_or(0);
-  const std::optional<double> bytes = special_bytes(call.operation.name, arguments);
-  call.bytes_known = bytes.has_value();
-  call.operation.bytes = bytes.value_or(moved);
+  const std::optional<double> special = special_bytes(call.operation.name, arguments);
+  call.bytes_known = special.has_value();
+  call.operation.bytes = special.value_or(moved);
   call.own_seconds_before = own_seconds_;
   calls_.push_back(std::move(call));
   calls_.back().begin = Clock::now();

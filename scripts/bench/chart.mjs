@@ -8,7 +8,7 @@ use([BarChart, CustomChart]);
 const width = 1000;
 const barHeight = 26;
 const groupHeight = 2 * barHeight + 26;
-const margins = { top: 126, bottom: 64, left: 250, right: 60 };
+const margins = { top: 136, bottom: 64, left: 250, right: 60 };
 const gap = 40;
 
 /**
@@ -35,11 +35,11 @@ export function speedChart(results, device) {
         ...kinds.map((kind, i) => ({
           text: kind === "training" ? "training step" : "evaluation batch",
           left: lefts[i],
-          top: margins.top - 34,
+          top: margins.top - 54,
           textStyle: { color: ink, fontSize: 16, fontWeight: 600 },
         })),
       ],
-      legend: { top: 10, right: 24, orient: "vertical", textStyle: { color: ink, fontSize: 14 }, data: [ours, floor] },
+      legend: { top: 10, right: 56, orient: "vertical", textStyle: { color: ink, fontSize: 14 }, data: [ours, floor] },
       grid: kinds.map((_, i) => ({ left: lefts[i], top: margins.top, width: panel, bottom: margins.bottom })),
       xAxis: kinds.map((_, i) => ({
         type: "value",
@@ -98,13 +98,13 @@ function bars(name, panel, color, values) {
     barWidth: barHeight,
     barGap: "0%",
     itemStyle: { color },
+    // steadytune's figures stand behind its whiskers.
     label: {
-      show: true,
+      show: name === floor,
       position: "right",
-      distance: name === ours ? 12 : 6,
       color: ink,
       fontSize: 14,
-      formatter: ({ value }) => `${value.toFixed(1)}x`,
+      formatter: ({ value }) => times(value),
     },
     data: values,
     ...(name === ours && {
@@ -113,13 +113,15 @@ function bars(name, panel, color, values) {
         symbol: "none",
         data: [{ xAxis: 1 }],
         lineStyle: { color: "#595959", type: "dashed", width: 1.5 },
-        label: { formatter: "Trainer", position: "end", color: "#404040", fontSize: 13 },
+        label: { formatter: "Trainer", position: "start", color: "#404040", fontSize: 13 },
       },
     }),
   };
 }
 
-/** From the slowest round's ratio to the fastest one's, over steadytune's bar. */
+const times = (value) => `${value.toFixed(1)}x`;
+
+/** From the least ratio of a round to the greatest, over steadytune's bar, and the median behind it. */
 function whiskers(panel, spreads) {
   return {
     type: "custom",
@@ -127,7 +129,7 @@ function whiskers(panel, spreads) {
     yAxisIndex: panel,
     silent: true,
     z: 5,
-    data: spreads.map(({ min, max }, i) => [i, min, max]),
+    data: spreads.map(({ median, min, max }, i) => [i, min, max, median]),
     renderItem: (_, api) => {
       const [low, y] = api.coord([api.value(1), api.value(0)]);
       const [high] = api.coord([api.value(2), api.value(0)]);
@@ -143,6 +145,12 @@ function whiskers(panel, spreads) {
           line(low, middle, high, middle),
           line(low, middle - 5, low, middle + 5),
           line(high, middle - 5, high, middle + 5),
+          {
+            type: "text",
+            x: Math.max(high, api.coord([api.value(3), 0])[0]) + 6,
+            y: middle,
+            style: { text: times(api.value(3)), fill: ink, fontSize: 14, verticalAlign: "middle" },
+          },
         ],
       };
     },

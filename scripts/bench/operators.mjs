@@ -87,11 +87,19 @@ async function profiled(workload, before, last, run) {
 
 /** "mm [T, 384] x [384, 1152]": both sides of a product, of others the first tensor. */
 function described({ name, shapes }, tokens) {
-  const side = (sizes) => `[${sizes.map((size) => (size === tokens ? "T" : size)).join(", ")}]`;
+  const ofTokens = new Set([tokens, productRows(tokens)]);
+  const side = (sizes) => `[${sizes.map((size) => (ofTokens.has(size) ? "T" : size)).join(", ")}]`;
   const short = name.replace("aten::", "").replace("steadytune::", "st::");
-  const product = /^(b?mm|(b?)add(b?)mm_?)$/.test(short);
-  const sides = product ? shapes.slice(-2) : shapes.slice(0, 1);
+  // Before the sides of a product stands what they are added to, and behind them where the result goes.
+  const begin = { mm: 0, addmm: 1, addmm_: 1 }[short];
+  const sides = begin === undefined ? shapes.slice(0, 1) : shapes.slice(begin, begin + 2);
   return [short, sides.map(side).join(" x ")].join(" ").trim();
+}
+
+/** Rows that bfloat16 products over this many tokens are made with: product_rows of binding/kernels/tokens.h. */
+function productRows(tokens) {
+  const step = Math.max(16, 2 ** Math.floor(Math.log2(tokens)) / 32);
+  return Math.ceil(tokens / step) * step;
 }
 
 function printTable(title, { operators, seconds }, rates, kind, stepFloorMs) {
