@@ -16,6 +16,7 @@ export const errorCodes = [
   "ERR_OUTPUT",
   "ERR_STATE",
   "ERR_LOCKED",
+  "ERR_SLURM",
   "ERR_OUT_OF_MEMORY",
   "ERR_DIVERGED",
   "ERR_ABORTED",
@@ -107,6 +108,13 @@ export class StateError extends SteadytuneError {
 export class LockedError extends SteadytuneError {
   constructor(message: string, details?: ErrorDetails) {
     super("ERR_LOCKED", message, details);
+  }
+}
+
+/** Slurm is missing, does not answer, or refuses what it is asked for. */
+export class SlurmError extends SteadytuneError {
+  constructor(message: string, details?: ErrorDetails) {
+    super("ERR_SLURM", message, details);
   }
 }
 

@@ -59,6 +59,7 @@ export {
   LockedError,
   NativeError,
   OutputError,
+  SlurmError,
   StateError,
   SteadytuneError,
   TokenizerError,

@@ -3,7 +3,7 @@ import { ConfigError, DivergedError } from "../errors.js";
 import type { BestOfTrials } from "../study/best-of-trials.js";
 import { score, scoreWithInterval } from "./format.js";
 import { interruptible } from "./interrupt.js";
-import { tellFailed } from "./study/run.js";
+import { tellFailed } from "./study/failed.js";
 import { table } from "./table.js";
 import { openTerminal } from "./terminal.js";
 import { print, printJson, type CommonOptions } from "./verb.js";

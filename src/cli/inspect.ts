@@ -2,7 +2,8 @@ import { availableParallelism, cpus, freemem, homedir, release, totalmem } from 
 import { join } from "node:path";
 import type { Command } from "commander";
 import { SteadytuneError } from "../errors.js";
-import { bytes } from "./format.js";
+import type { Cluster } from "../study/slurm/cluster.js";
+import { bytes, count } from "./format.js";
 import { outputColors, type Colors } from "./terminal.js";
 import { packageVersion } from "./version.js";
 import { addExamples, print, printJson, type CommonOptions } from "./verb.js";
@@ -13,8 +14,12 @@ export function define(command: Command): void {
       "Prints what this installation is made of: versions, the libtorch in use and why others were passed over, " +
         "devices, threads, instruction set, cache folders. Exits with 3 when libtorch or the addon does not load.",
     )
+    .option("--slurm", "also what the Slurm cluster has of what studies need")
     .action(inspect);
-  addExamples(command, [["The first page of a bug report", "steadytune inspect"]]);
+  addExamples(command, [
+    ["The first page of a bug report", "steadytune inspect"],
+    ["On a login node, before the first study", "steadytune inspect --slurm"],
+  ]);
 }
 
 interface Problem {
@@ -23,10 +28,16 @@ interface Problem {
   hint?: string;
 }
 
-async function inspect(options: CommonOptions): Promise<void> {
+async function inspect(options: CommonOptions & { slurm?: boolean }): Promise<void> {
   const inspection = await inspectInstallation();
-  if (options.json) printJson(inspection);
-  else print(describe(inspection, outputColors()));
+  const slurm = options.slurm ? await inspectSlurm() : undefined;
+  const colors = outputColors();
+  if (options.json) printJson({ ...inspection, ...(slurm !== undefined && { slurm }) });
+  else {
+    print(describe(inspection, colors));
+    if (slurm !== undefined) print(`\n${describeSlurm(slurm, colors)}`);
+  }
+  if (slurm !== undefined && "problem" in slurm) process.exitCode = 1;
   if (inspection.problem !== null) process.exitCode = 3;
 }
 
@@ -115,13 +126,48 @@ function describe(found: Inspection, colors: Colors): string {
     ["", `models in ${found.folders.hub}`],
     ...Object.entries(found.environment).map(([name, value]): [string, string] => [name, value]),
   ];
-  const width = Math.max(...facts.map(([name]) => name.length)) + 2;
-  const lines = facts.map(([name, value]) => colors.bold(name.padEnd(width)) + value);
+  const lines = factLines(facts, colors);
   if (problem !== null) {
     lines.push("", `${colors.red("broken:")} ${problem.message}`);
     if (problem.hint !== undefined) lines.push(`hint: ${problem.hint}`);
   }
   return lines.join("\n");
+}
+
+async function inspectSlurm(): Promise<Cluster | { problem: Problem }> {
+  const { inspectCluster } = await import("../study/slurm/cluster.js");
+  try {
+    return await inspectCluster();
+  } catch (error) {
+    return { problem: asProblem(error) };
+  }
+}
+
+function describeSlurm(found: Awaited<ReturnType<typeof inspectSlurm>>, colors: Colors): string {
+  if ("problem" in found) {
+    const { message, hint } = found.problem;
+    return [`${colors.red("no Slurm:")} ${message}`, ...(hint === undefined ? [] : [`hint: ${hint}`])].join("\n");
+  }
+  const { version, name, maxArraySize, killWait, preemption, requeue, accounting, partitions, problems } = found;
+  const facts: [string, string][] = [
+    ["slurm", `${version}, cluster ${name}`],
+    ["arrays", `up to ${maxArraySize} tasks`],
+    ["preemption", `${preemption}; ${requeue ? "jobs are requeued" : "jobs are requeued where they ask for it"}`],
+    ["time to save", `${killWait} s after scancel (KillWait)`],
+    ["accounting", accounting ? "sacct tells how jobs ended" : "none: how a job ended is forgotten after a while"],
+    ...partitions.map(({ name, available, timeLimit, nodes, gres }, i): [string, string] => [
+      i === 0 ? "partitions" : "",
+      `${name}: ${count(nodes, "node")}, time limit ${timeLimit}${gres === null ? "" : `, ${gres}`}` +
+        (available ? "" : `, ${colors.red("not up")}`),
+    ]),
+  ];
+  const warnings = problems.map((problem) => `${colors.yellow("warning:")} ${problem}`);
+  return [...factLines(facts, colors), ...warnings].join("\n");
+}
+
+function factLines(facts: readonly [string, string][], colors: Colors): string[] {
+  const width = Math.max(...facts.map(([name]) => name.length)) + 2;
+  return facts.map(([name, value]) => colors.bold(name.padEnd(width)) + value);
 }
 
 /** Variables that change what steadytune finds or does; without names and passwords inside of addresses. */

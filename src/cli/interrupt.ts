@@ -20,16 +20,18 @@ export class InterruptedError extends AbortedError {
  * on the spot, without waiting for anything.
  *
  * @param hint what to do to go on
+ * @param patient takes no second signal for a demand to hurry: for batch systems, which send several and then kill
  * @throws InterruptedError when `work` rejects after a signal with an abort
  */
 export async function interruptible<T>(
   terminal: Terminal,
   work: (signal: AbortSignal) => Promise<T>,
-  { hint }: { hint?: string } = {},
+  { hint, patient = false }: { hint?: string; patient?: boolean } = {},
 ): Promise<T> {
   const controller = new AbortController();
   let received: StopSignal | undefined;
   const stop = (signal: StopSignal) => {
+    if (received !== undefined && patient) return;
     if (received !== undefined) {
       for (const name of stopSignals) process.removeListener(name, stop);
       terminal.clear();

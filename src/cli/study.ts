@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { defineAddSeeds } from "./study/add-seeds.js";
+import { defineCancel } from "./study/cancel.js";
 import { defineEstimate } from "./study/estimate.js";
 import { defineEverything } from "./study/everything.js";
 import { definePlan } from "./study/plan.js";
@@ -16,6 +17,7 @@ export function define(command: Command): void {
   definePlan(command);
   defineRun(command);
   defineStatus(command);
+  defineCancel(command);
   defineRetry(command);
   defineReport(command);
   defineAddSeeds(command);

@@ -10,6 +10,7 @@ import { checkStudy } from "./check.js";
 import { atPoint, gridPoints, pointLabel, type GridValues } from "./grid.js";
 import { findPreset } from "./preset.js";
 import type { Expected, PresetFile, RecipeFile, SeedsFile, StageFile, StudyFile, TaskFile } from "./schema.js";
+import type { ExecutorConfig } from "./slurm/options.js";
 import { expandSeeds, type TrialSeeds } from "./seeds.js";
 
 /** A study as its file says it, with every config inside checked and its `extends` merged. */
@@ -19,6 +20,8 @@ export interface Study {
   description: string | null;
   /** What to tell the reader at the end. */
   next: string | null;
+  /** Where it says that its trials run; null where it does not say. */
+  executor: ExecutorConfig | null;
   /** The preset that was chosen. */
   preset: string | null;
   cells: Cell[];
@@ -116,13 +119,14 @@ export function parseStudy(
   const cells: Cell[] = [];
   for (const [s, stage] of file.stages.entries()) cells.push(...cellsOf(stage, `stages[${s}]`, cells));
   if (keep !== undefined) refuseUnknown(keep, new Set(cells.map(({ task }) => task)), `${source} has no task`);
-  const { name, title = name, description = null, next = null } = file;
+  const { name, title = name, description = null, next = null, executor = null } = file;
   return {
     name: wanted === undefined ? name : `${name}-${wanted}`,
     title,
     description:
       [description, preset.description].filter((text) => text !== null && text !== undefined).join(" ") || null,
     next,
+    executor,
     preset: wanted ?? null,
     cells: cells.filter(({ task }) => keep === undefined || keep.includes(task)),
   };

@@ -11,6 +11,8 @@ export interface StudyPaths {
   work: string;
   /** Runs of intermediate tasks, one folder each, named by id. */
   stages: string;
+  /** Array jobs of a Slurm cluster, one numbered folder each. */
+  slurm: string;
 }
 
 export function studyPaths(folder: string): StudyPaths {
@@ -20,5 +22,6 @@ export function studyPaths(folder: string): StudyPaths {
     trials: join(folder, "trials"),
     work: join(folder, "work"),
     stages: join(folder, "stages"),
+    slurm: join(folder, "slurm"),
   };
 }

@@ -6,6 +6,7 @@ import type { Cell, Select } from "./file.js";
 import { studyPaths } from "./folder.js";
 import type { Trial } from "./plan.js";
 import type { TrialSeeds } from "./seeds.js";
+import type { ExecutorConfig } from "./slurm/options.js";
 
 /** What a study was planned to be: the first line of `manifest.jsonl`, and a line for each trial. */
 export interface Manifest {
@@ -19,6 +20,8 @@ export interface StudyHeader {
   name: string;
   title: string;
   description: string | null;
+  /** Where the study's file says that its trials run. */
+  executor?: ExecutorConfig;
   /** The preset that was planned; absent without one. */
   preset?: string;
   /** Every cell, in the order of the file, with or without trials so far. */
@@ -89,6 +92,11 @@ export async function requireManifest(folder: string): Promise<Manifest> {
   throw new ConfigError(`${folder} holds no study: it has no manifest.jsonl`, {
     hint: "plan one first: steadytune study plan FILE",
   });
+}
+
+/** Two cells can be one and the same run: then it is trained once. */
+export function differentTrials({ trials }: Pick<Manifest, "trials">): Trial[] {
+  return [...new Map(trials.map((trial) => [trial.id, trial])).values()];
 }
 
 export async function writeManifest(folder: string, { study, trials }: Manifest): Promise<void> {

@@ -1,4 +1,4 @@
-import { type SteadytuneError } from "../errors.js";
+import { ConfigError, type SteadytuneError } from "../errors.js";
 import { makeFolder } from "../files/atomic.js";
 import { withAbsolutePaths } from "../training/transfer-run.js";
 import { refuseFullDisk } from "./disk.js";
@@ -6,7 +6,15 @@ import type { Executor, TrialEvent } from "./executor.js";
 import { extendManifest, extendPlan, type Extension } from "./extend.js";
 import type { Cell, Study } from "./file.js";
 import { localExecutor } from "./local-executor.js";
-import { mergeCells, mergeTrials, readManifest, writeManifest, type Manifest, type PlannedCell } from "./manifest.js";
+import {
+  differentTrials,
+  mergeCells,
+  mergeTrials,
+  readManifest,
+  writeManifest,
+  type Manifest,
+  type PlannedCell,
+} from "./manifest.js";
 import { lockPlan } from "./plan-lock.js";
 import { planTrials, type Trial } from "./plan.js";
 import { isFinished, readFailure } from "./trial.js";
@@ -19,6 +27,8 @@ export type StudyEvent =
 export interface RunStudyOptions {
   /** Trials side by side; as many as cores and memory allow when not given. */
   workers?: number | undefined;
+  /** Ids of the trials that are run; all when not given. */
+  only?: readonly string[] | undefined;
   signal?: AbortSignal | undefined;
   onEvent?: ((event: StudyEvent) => void) | undefined;
 }
@@ -58,12 +68,11 @@ export async function runStudy(study: Study, options: StudyOptions): Promise<Stu
  *   is full, or has too little room for what is left, and NativeError when no trial could run on this machine.
  */
 export async function runPlanned(folder: string, options: RunStudyOptions = {}): Promise<StudyEnd> {
-  const { signal, onEvent = () => {} } = options;
+  const { only, signal, onEvent = () => {} } = options;
   const failed = new Map<string, StudyEnd["failed"][number]>();
   for (;;) {
     const { manifest, waiting } = await extendPlan(folder);
-    // Two cells can be one and the same run: then it is trained once.
-    const trials = [...new Map(manifest.trials.map((trial) => [trial.id, trial])).values()];
+    const trials = only === undefined ? differentTrials(manifest) : chosenTrials(manifest, only, folder);
     const pending: Trial[] = [];
     for (const trial of trials) {
       if (isFinished(folder, trial) || failed.has(trial.id)) continue;
@@ -92,6 +101,15 @@ export async function runPlanned(folder: string, options: RunStudyOptions = {}):
   }
 }
 
+function chosenTrials(manifest: Manifest, ids: readonly string[], folder: string): Trial[] {
+  const known = new Map(manifest.trials.map((trial) => [trial.id, trial]));
+  return [...new Set(ids)].map((id) => {
+    const trial = known.get(id);
+    if (trial !== undefined) return trial;
+    throw new ConfigError(`${folder} has no trial ${id}`, { hint: "it may have left the study by --replan" });
+  });
+}
+
 /** Writes the manifest, or adds to the one that stands there. */
 export async function planStudy(
   study: Study,
@@ -102,10 +120,15 @@ export async function planStudy(
   await makeFolder(folder);
   await using _lock = await lockPlan(folder);
   const before = replan ? null : await readManifest(folder);
-  const { name, title, description, preset } = study;
+  const { name, title, description, preset, executor } = study;
   const cells = mergeCells(before?.study.cells ?? [], study.cells.map(plannedCell), folder);
   const wanted: Manifest = {
-    study: { format: 1, name, title, description, ...(preset !== null && { preset }), cells },
+    study: {
+      ...{ format: 1 as const, name, title, description },
+      ...(executor !== null && { executor }),
+      ...(preset !== null && { preset }),
+      cells,
+    },
     trials: mergeTrials(before?.trials ?? [], planned.trials, folder),
   };
   const { manifest } = await extendManifest(wanted, folder);

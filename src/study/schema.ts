@@ -1,4 +1,5 @@
 import type { FromSchema } from "json-schema-to-ts";
+import { executorSchema } from "./slurm/options.js";
 
 /**
  * A study file: what all runs share, and stages of cells (recipes x tasks) that are each run with every seed. The
@@ -151,6 +152,7 @@ export const studySchema = {
     title: { ...name, description: "Heading of the report." },
     description: { ...name, description: "What the study asks; a paragraph under the heading of the report." },
     next: { ...name, description: "What to do after it; printed at the end." },
+    executor: { ...executorSchema, description: "Where the trials run, unless --executor says otherwise." },
     base: { type: "object", description: "Config keys that all runs share." },
     tasks: {
       type: "array",

@@ -17,6 +17,8 @@ export interface CliOptions {
   /** On top of this process's environment; undefined takes a variable out. */
   env?: Record<string, string | undefined>;
   cwd?: string;
+  /** Called with the process as soon as there is one. */
+  onStart?: (child: ChildProcess) => void;
   /** Called with the process and all of stderr so far, whenever more has come. */
   onStderr?: (child: ChildProcess, stderr: string) => void;
 }
@@ -25,6 +27,7 @@ export interface CliOptions {
 export function steadytune(args: readonly string[], options: CliOptions = {}): Promise<Outcome> {
   const env = { ...process.env, NO_COLOR: "1", FORCE_COLOR: undefined, ...options.env };
   const child = spawn(process.execPath, [program, ...args], { env, cwd: options.cwd, stdio: "pipe" });
+  options.onStart?.(child);
   let stdout = "";
   let stderr = "";
   child.stdout.setEncoding("utf8").on("data", (text: string) => (stdout += text));

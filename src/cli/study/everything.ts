@@ -7,12 +7,14 @@ import { openTerminal } from "../terminal.js";
 import { addExamples, printJson, type CommonOptions } from "../verb.js";
 import { watchStudy } from "../watch-study.js";
 import { addChoiceOptions, choiceOf, type ChoiceFlags } from "./choice.js";
+import { addExecutorOptions, chosenExecutor, type ExecutorFlags } from "./executor.js";
 import { tellChoices } from "./choices.js";
 import { defaultFolder } from "./folder.js";
 import { mostWorkers, wholeNumber } from "./options.js";
-import { tellFailed } from "./run.js";
+import { tellFailed } from "./failed.js";
+import { submit } from "./submit.js";
 
-interface StudyFlags extends CommonOptions, ChoiceFlags, Record<string, unknown> {
+interface StudyFlags extends CommonOptions, ChoiceFlags, ExecutorFlags, Record<string, unknown> {
   output?: string;
   workers?: string;
   replan?: boolean;
@@ -30,6 +32,7 @@ export function defineEverything(command: Command): void {
     .option("--replan", "drop planned runs whose config, data or model has changed, instead of refusing to mix them")
     .action(everything);
   addChoiceOptions(command);
+  addExecutorOptions(command);
   addConfigOptions(command);
   addExamples(command, [
     ["The quickstart", "steadytune study configs/quickstart/study.json"],
@@ -50,7 +53,7 @@ export function defineEverything(command: Command): void {
 }
 
 async function everything(file: string, options: StudyFlags): Promise<void> {
-  const [{ readStudyFile }, { runStudy }, { writeReport }] = await Promise.all([
+  const [{ readStudyFile }, { planStudy, runStudy }, { writeReport }] = await Promise.all([
     import("../../study/file.js"),
     import("../../study/run.js"),
     import("../../report/write-report.js"),
@@ -61,6 +64,12 @@ async function everything(file: string, options: StudyFlags): Promise<void> {
   const output = given ?? defaultFolder(study);
   const terminal = await openTerminal(options);
   terminal.line(terminal.colors.bold(study.title));
+  const slurm = chosenExecutor(options, study.executor ?? undefined);
+  if (slurm !== null) {
+    await planStudy(study, output, { replan: options.replan });
+    await submit(output, slurm, options);
+    return;
+  }
   const begunMs = performance.now();
   let end: Awaited<ReturnType<typeof runStudy>>;
   try {

@@ -1,18 +1,23 @@
 import type { Command } from "commander";
 import type { StudyEnd } from "../../study/run.js";
-import { count, duration, howDiverged, score } from "../format.js";
+import { duration, howDiverged, score } from "../format.js";
 import { interruptible } from "../interrupt.js";
-import { openTerminal, type Terminal } from "../terminal.js";
+import { openTerminal } from "../terminal.js";
 import { addExamples, print, printJson } from "../verb.js";
 import { watchRun } from "../watch-run.js";
 import { watchStudy } from "../watch-study.js";
+import { runTask } from "./array-task.js";
+import { addExecutorOptions, chosenExecutor, type ExecutorFlags } from "./executor.js";
 import { tellChoices } from "./choices.js";
+import { tellFailed } from "./failed.js";
 import { studyFolder } from "./folder.js";
 import { mostWorkers, plannedVerb, wholeNumber, type PlannedOptions } from "./options.js";
+import { submit } from "./submit.js";
 
-interface RunFlags extends PlannedOptions {
+interface RunFlags extends PlannedOptions, ExecutorFlags {
   workers?: string;
   index?: string;
+  trials?: string;
 }
 
 export function defineRun(parent: Command): void {
@@ -23,16 +28,26 @@ export function defineRun(parent: Command): void {
     )
     .option("--workers <n>", "runs side by side (default: as many as cores and memory allow)")
     .option("--index <n>", "only this trial, by its place in the manifest from 0, in this process: for array jobs")
+    .option("--trials <ids>", "only these, with commas between them: what an array task of --executor slurm calls")
     .action(run);
+  addExecutorOptions(command);
   addExamples(command, [
     ["All of it", "steadytune study run runs/tickets"],
     ["One trial, as a job of an array", "steadytune study run runs/tickets --index 7"],
+    [
+      "On a Slurm cluster, 8 GPUs at a time",
+      "steadytune study run runs/tickets --executor slurm --partition gpu --gres gpu:1 --time 4:00:00 --parallel 8",
+    ],
   ]);
 }
 
 async function run(study: string, options: RunFlags): Promise<void> {
   const folder = await studyFolder(study, options.output);
-  await (options.index === undefined ? runAll(folder, options) : runOne(folder, options.index, options));
+  if (options.index !== undefined) return runOne(folder, options.index, options);
+  if (options.trials !== undefined) return runTask(folder, options.trials.split(","), options);
+  const { requireManifest } = await import("../../study/manifest.js");
+  const slurm = chosenExecutor(options, (await requireManifest(folder)).study.executor);
+  await (slurm === null ? runAll(folder, options) : submit(folder, slurm, options));
 }
 
 async function runAll(folder: string, options: RunFlags): Promise<void> {
@@ -80,15 +95,4 @@ async function runOne(folder: string, index: string, options: RunFlags): Promise
     const end = diverged ? howDiverged(result) : `test ${metric} ${score(best?.test[metric])}`;
     print(`${trial.recipe} on ${trial.task}, ${trial.seed}: ${end}`);
   }
-}
-
-/** Says how many trials failed and what waits for them, and sets the exit code that tells of them. */
-export function tellFailed({ failed, waiting }: StudyEnd, folder: string, terminal: Terminal): void {
-  if (failed.length === 0) return;
-  process.exitCode = 1;
-  for (const { cell, trials } of waiting) {
-    const name = `"${cell.recipe}" on ${cell.task}`;
-    terminal.warn(`${name} waits for ${count(trials, "run")} of the cells that it is chosen from`);
-  }
-  terminal.warn(`${count(failed.length, "run")} failed; to try again: steadytune study retry ${folder}`);
 }

@@ -1,16 +1,19 @@
 import type { Command } from "commander";
 import type { StudyStatus, TrialStatus } from "../../study/status.js";
+import { SlurmError } from "../../errors.js";
 import { count, duration, score } from "../format.js";
 import { table } from "../table.js";
 import { addExamples, print, printJson } from "../verb.js";
+import { openTerminal } from "../terminal.js";
 import { studyFolder } from "./folder.js";
+import { slurmLines } from "./slurm-lines.js";
 import { plannedVerb, type PlannedOptions } from "./options.js";
 
 export function defineStatus(parent: Command): void {
   const command = plannedVerb(parent, "status", "how far a study is, by cell, and when it will be done")
     .description(
       "Reads how a study stands from its folder, also while it runs there or elsewhere: it takes no lock and writes " +
-        "nothing.",
+        "nothing. Where it was given to Slurm, the queue is asked as well.",
     )
     .action(status);
   addExamples(command, [
@@ -20,10 +23,18 @@ export function defineStatus(parent: Command): void {
 }
 
 async function status(study: string, options: PlannedOptions): Promise<void> {
-  const { readStatus } = await import("../../study/status.js");
-  const now = await readStatus(await studyFolder(study, options.output));
+  const [{ readStatus }, { trialsInSlurm }] = await Promise.all([
+    import("../../study/status.js"),
+    import("../../study/slurm/queue.js"),
+  ]);
+  const folder = await studyFolder(study, options.output);
+  const now = await readStatus(folder);
+  const slurm = await trialsInSlurm(folder).catch((error: unknown) => {
+    if (error instanceof SlurmError) return error;
+    throw error;
+  });
   if (options.json) {
-    printJson(now);
+    printJson({ ...now, slurm: slurm instanceof Map ? Object.fromEntries(slurm) : null });
     return;
   }
   print(`${now.title}: ${now.done + now.diverged} of ${count(now.total, "run")} finished${timeLeft(now)}`);
@@ -51,6 +62,8 @@ async function status(study: string, options: PlannedOptions): Promise<void> {
   for (const trial of now.trials) {
     if (trial.error !== null) print(`failed: ${nameOf(trial)}: ${trial.error.message}`);
   }
+  if (slurm instanceof Map) for (const line of slurmLines(now, slurm)) print(line);
+  if (slurm instanceof SlurmError) (await openTerminal(options)).warn(`the queue is unknown: ${slurm.message}`);
 }
 
 function timeLeft({ secondsLeft, workSecondsLeft, atLeast, running }: StudyStatus): string {
