@@ -93,6 +93,7 @@ class Engine {
   void reset(size_t index, const ParameterPlan& plan, int64_t init_seed);
   void train_with(const std::vector<ParameterPlan>& plan);
   void zero_gradients();
+  void adopt_moved_words();
   const at::Tensor& find_snapshot(const std::string& slot) const;
 
   EncoderShape shape_;
