@@ -24,7 +24,10 @@ export { verify, type VerifyOptions } from "./verify/verify.js";
 export type { Check, Skipped, VerifyReport } from "./verify/report.js";
 
 export { parseStudy, readStudyFile, type Study } from "./study/file.js";
-export { runStudy, type StudyEnd, type StudyEvent, type StudyOptions } from "./study/run.js";
+export { planStudy, runPlanned, runStudy, type StudyEnd, type StudyEvent, type StudyOptions } from "./study/run.js";
+export { readStatus, type StudyStatus } from "./study/status.js";
+export { retryFailed } from "./study/retry.js";
+export { addSeeds } from "./study/add-seeds.js";
 export { writeReport, type Report } from "./report/write-report.js";
 
 export { resolveConfig } from "./config/resolve.js";

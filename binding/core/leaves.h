@@ -5,9 +5,11 @@
 #include <deque>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/arena.h"
+#include "core/form.h"
 
 namespace steadytune {
 
@@ -30,6 +32,20 @@ struct Leaf {
   /// The same values in the compute dtype and without a graph.
   at::Tensor copy;
   std::optional<Mixing> mixing = std::nullopt;
+  /// Every gradient of this leaf is one whole product, so that the first of a step is written over what stands there.
+  bool whole = false;
+  /// All its parameters are trained alike.
+  bool uniform = false;
+  /// The first half of the gradient's place as bfloat16; undefined where no product is made in that.
+  at::Tensor half_gradient = {};
+  /// The gradient of the present step stands there: as a product of bfloat16 it is a bfloat16 number, and what is not
+  /// widened need be neither written nor read at twice the size.
+  mutable bool half = false;
+  /// No gradient of the present step has been written yet.
+  mutable bool stale = false;
+
+  /// True for the first gradient of a step, which is to be written; the others are to be added.
+  bool take_stale() const { return std::exchange(stale, false); }
 
   bool trained() const { return value.requires_grad(); }
   /// A view of the arena's gradients; only of a leaf that is trained.
@@ -41,11 +57,24 @@ struct Leaf {
 /// All leaves of a model. What `add` returns stays where it is.
 class Leaves {
  public:
-  explicit Leaves(Arena& arena) : arena_(arena) {}
+  Leaves(Arena& arena, Form form) : arena_(arena), form_(form) {}
   Leaves(const Leaves&) = delete;
   Leaves& operator=(const Leaves&) = delete;
 
   const Leaf& add(const std::string& name, size_t count = 1);
+
+  /// Says that the fused blocks alone use this leaf's weight, and write its gradient a product at a time.
+  void write_whole(const Leaf& leaf);
+
+  /// Clears the gradients of all but the parameter `except` for a new step, whole ones by calling them stale. A step of
+  /// one part may keep gradients in bfloat16.
+  void clear_gradients(size_t except, bool one_part);
+  /// For each parameter that begins a gradient in bfloat16 how many it spans; 0 for all others.
+  std::vector<size_t> half_spans() const;
+  /// float32 copy of one parameter's gradient.
+  at::Tensor read_gradient(size_t index) const;
+  /// Zeroes whole gradients that no pass of the step has written.
+  void zero_stale();
 
   /// Ties the leaves to the arena's gradient buffer; a leaf whose parameters are all frozen gets none.
   void train(const std::vector<bool>& frozen);
@@ -60,6 +89,7 @@ class Leaves {
   std::optional<Mixing> mixing_of(const Leaf& leaf, const std::vector<ParameterPlan>& plan) const;
 
   Arena& arena_;
+  Form form_;
   std::deque<Leaf> leaves_;
 };
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/machine_rates.h"
 #include "core/physical_cores.h"
 #include "napi/convert.h"
 #include "napi/core_budget.h"
@@ -72,6 +73,7 @@ Napi::Function Session::define(Napi::Env env) {
                          InstanceMethod<&Session::gradients>("gradients"),
                          InstanceMethod<&Session::read_parameter>("readParameter"),
                          InstanceMethod<&Session::read_gradient>("readGradient"),
+                         InstanceMethod<&Session::buffer_length>("bufferLength"),
                          InstanceMethod<&Session::read_buffer>("readBuffer"),
                          InstanceMethod<&Session::write_buffer>("writeBuffer"),
                          InstanceMethod<&Session::snapshot>("snapshot"),
@@ -79,6 +81,10 @@ Napi::Function Session::define(Napi::Env env) {
                          InstanceMethod<&Session::drop_snapshot>("dropSnapshot"),
                          InstanceMethod<&Session::read_snapshot>("readSnapshot"),
                          InstanceMethod<&Session::distances>("distances"),
+                         InstanceMethod<&Session::profile>("profile"),
+                         InstanceMethod<&Session::take_profile>("takeProfile"),
+                         InstanceMethod<&Session::time_product>("timeProduct"),
+                         InstanceMethod<&Session::time_copy>("timeCopy"),
                          InstanceMethod<&Session::peak_memory_bytes>("peakMemoryBytes"),
                          InstanceMethod<&Session::abort>("abort"),
                          InstanceMethod<&Session::dispose>("dispose"),
@@ -151,7 +157,14 @@ Engine& Session::engine() {
 }
 
 Napi::Value Session::submit(Napi::Env env, EngineWork work, Napi::Object keep_alive) {
-  return enqueue(env, [this, work = std::move(work)] { return work(engine()); }, keep_alive);
+  return enqueue(
+      env,
+      [this, work = std::move(work)] {
+        std::optional<OperatorProfile::Scope> scope;
+        if (profile_) scope.emplace(*profile_);
+        return work(engine());
+      },
+      keep_alive);
 }
 
 Napi::Value Session::enqueue(Napi::Env env, Work work, Napi::Object keep_alive) {
@@ -325,8 +338,24 @@ Napi::Value Session::read_gradient(const Napi::CallbackInfo& info) {
 
 Napi::Value Session::read_buffer(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
+    const ArenaBuffer buffer = convert::buffer_from_js(info[0]);
+    std::optional<ElementRange> range;
+    if (!info[1].IsUndefined()) {
+      const Napi::Object given = convert::object_from_js(info[1], "range");
+      range = {convert::integer_from_js(given, "begin"), convert::integer_from_js(given, "end")};
+    }
+    return submit(info.Env(), [buffer, range](Engine& engine) -> ToJs {
+      return [values = engine.read_buffer(buffer, range)](Napi::Env env) { return convert::floats_to_js(env, values); };
+    });
+  });
+}
+
+Napi::Value Session::buffer_length(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
     return submit(info.Env(), [buffer = convert::buffer_from_js(info[0])](Engine& engine) -> ToJs {
-      return [values = engine.read_buffer(buffer)](Napi::Env env) { return convert::floats_to_js(env, values); };
+      return [length = engine.buffer_length(buffer)](Napi::Env env) {
+        return Napi::Number::New(env, static_cast<double>(length));
+      };
     });
   });
 }
@@ -338,10 +367,14 @@ Napi::Value Session::write_buffer(const Napi::CallbackInfo& info) {
       throw Error("ERR_INTERNAL", "writeBuffer was not given a Float32Array");
     }
     const auto values = info[1].As<Napi::Float32Array>();
+    std::optional<int64_t> begin;
+    if (!info[2].IsUndefined()) {
+      begin = convert::integer_from_js(convert::object_from_js(info[2], "range"), "begin");
+    }
     return submit(
         info.Env(),
-        [buffer, data = values.Data(), count = values.ElementLength()](Engine& engine) -> ToJs {
-          engine.write_buffer(buffer, data, count);
+        [buffer, data = values.Data(), count = values.ElementLength(), begin](Engine& engine) -> ToJs {
+          engine.write_buffer(buffer, data, count, begin);
           return undefined;
         },
         values);
@@ -394,6 +427,60 @@ Napi::Value Session::distances(const Napi::CallbackInfo& info) {
       for (const auto& [group, distance] : groups) record.Set(group, distance);
       return record;
     };
+  });
+}
+
+Napi::Value Session::profile(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    if (!info[0].IsBoolean()) throw Error("ERR_INTERNAL", "profile was not given a boolean");
+    return enqueue(info.Env(),
+                   [this, on = info[0].As<Napi::Boolean>().Value()]() -> ToJs {
+                     profile_.reset();
+                     if (on) profile_.emplace();
+                     return undefined;
+                   },
+                   {});
+  });
+}
+
+Napi::Value Session::take_profile(const Napi::CallbackInfo& info) {
+  return enqueue(info.Env(),
+                 [this]() -> ToJs {
+                   if (!profile_) throw Error("ERR_INTERNAL", "takeProfile was called without a profile");
+                   return [result = profile_->take()](Napi::Env env) { return convert::profile_to_js(env, result); };
+                 },
+                 {});
+}
+
+Napi::Value Session::time_product(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    const Napi::Object object = convert::object_from_js(info[0], "product");
+    const auto product = convert::product_from_js(object.Get("product"));
+    const int64_t m = convert::integer_from_js(object, "m");
+    const int64_t k = convert::integer_from_js(object, "k");
+    const int64_t n = convert::integer_from_js(object, "n");
+    const at::ScalarType dtype = convert::compute_dtype_from_js(object.Get("dtype"));
+    const int64_t repeats = convert::integer_from_js(object, "repeats");
+    return enqueue(info.Env(),
+                   [=]() -> ToJs {
+                     auto seconds = machine_rates::product_seconds(product, m, k, n, dtype, repeats);
+                     return [seconds](Napi::Env env) { return convert::numbers_to_js(env, seconds); };
+                   },
+                   {});
+  });
+}
+
+Napi::Value Session::time_copy(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    const Napi::Object object = convert::object_from_js(info[0], "copy");
+    const int64_t bytes = convert::integer_from_js(object, "bytes");
+    const int64_t repeats = convert::integer_from_js(object, "repeats");
+    return enqueue(info.Env(),
+                   [=]() -> ToJs {
+                     auto seconds = machine_rates::copy_seconds(bytes, repeats);
+                     return [seconds](Napi::Env env) { return convert::numbers_to_js(env, seconds); };
+                   },
+                   {});
   });
 }
 

@@ -63,6 +63,19 @@ export async function lockFile(path: string, what = path): Promise<Lock> {
   return hold(target, self);
 }
 
+/**
+ * Whether a living process holds the lock at `path`. Writes nothing, so that it also works where one may only read; a
+ * holder on another machine counts as alive until its last touch is two minutes old by this machine's clock.
+ */
+export async function isLocked(path: string): Promise<boolean> {
+  const target = resolve(path);
+  const holder = await readHolder(target);
+  if (holder === "gone") return false;
+  if (holder?.machine === (await currentMachine())) return (await startTime(holder.pid)) === holder.startTime;
+  const touched = await stat(target).catch(() => null);
+  return touched !== null && Date.now() - touched.mtimeMs < (holder === null ? cutOffMs : silenceMs);
+}
+
 async function acquire(target: string, own: string, what: string): Promise<void> {
   for (;;) {
     // link, unlike open("wx"), makes the name and its content appear together.
@@ -108,11 +121,14 @@ function hold(target: string, self: Holder): Lock {
   return { path: target, release, [Symbol.asyncDispose]: release };
 }
 
+/** What file systems without hard links answer: FAT and some network and FUSE ones. */
+const withoutLinks: ReadonlySet<string | undefined> = new Set(["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"]);
+
 async function linkUnlessThere(from: string, to: string): Promise<boolean> {
   try {
     await link(from, to).catch((error: NodeJS.ErrnoException) => {
       // File systems without hard links: the content comes after the name, which `isAlive` allows for.
-      if (error.code === "EPERM" || error.code === "ENOTSUP") return copyFile(from, to, constants.COPYFILE_EXCL);
+      if (withoutLinks.has(error.code)) return copyFile(from, to, constants.COPYFILE_EXCL);
       throw error;
     });
     return true;

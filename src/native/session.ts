@@ -9,6 +9,8 @@ import type {
   PackedBatch,
   ParameterInfo,
   ParameterPlan,
+  ProductTiming,
+  Profile,
   SessionOptions,
   StepOptions,
   StepResult,
@@ -59,12 +61,16 @@ export class Session implements AsyncDisposable {
     return translated(this.#native.readGradient(name));
   }
 
-  readBuffer(buffer: ArenaBuffer): Promise<Float32Array> {
-    return translated(this.#native.readBuffer(buffer));
+  bufferLength(buffer: ArenaBuffer): Promise<number> {
+    return translated(this.#native.bufferLength(buffer));
   }
 
-  writeBuffer(buffer: ArenaBuffer, values: Float32Array): Promise<void> {
-    return translated(this.#native.writeBuffer(buffer, values));
+  readBuffer(buffer: ArenaBuffer, range?: { begin: number; end: number }): Promise<Float32Array> {
+    return translated(this.#native.readBuffer(buffer, range));
+  }
+
+  writeBuffer(buffer: ArenaBuffer, values: Float32Array, range?: { begin: number }): Promise<void> {
+    return translated(this.#native.writeBuffer(buffer, values, range));
   }
 
   snapshot(slot: string): Promise<void> {
@@ -85,6 +91,22 @@ export class Session implements AsyncDisposable {
 
   distances(): Promise<Record<string, number>> {
     return translated(this.#native.distances());
+  }
+
+  profile(on: boolean): Promise<void> {
+    return translated(this.#native.profile(on));
+  }
+
+  takeProfile(): Promise<Profile> {
+    return translated(this.#native.takeProfile());
+  }
+
+  timeProduct(timing: ProductTiming): Promise<number[]> {
+    return translated(this.#native.timeProduct(timing));
+  }
+
+  timeCopy(timing: { bytes: number; repeats: number }): Promise<number[]> {
+    return translated(this.#native.timeCopy(timing));
   }
 
   peakMemoryBytes(): number {

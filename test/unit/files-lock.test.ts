@@ -1,19 +1,21 @@
-import { spawn, type ChildProcessWithoutNullStreams } from "node:child_process";
+import { execFileSync, spawn, type ChildProcessWithoutNullStreams } from "node:child_process";
 import { once } from "node:events";
 import { readdir, readFile, rm, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import test, { type ExecutionContext } from "ava";
 import { LockedError, OutputError } from "#src/errors.js";
-import { lockFolder } from "#src/files/lock.js";
+import { isLocked, lockFolder } from "#src/files/lock.js";
 import { temporaryFolder } from "../helpers/temporary-folder.js";
 
 /** A process that tries to lock the folder; resolves when it has said how that went. */
 async function locker(
   t: ExecutionContext,
   folder: string,
+  env: NodeJS.ProcessEnv = {},
 ): Promise<{ child: ChildProcessWithoutNullStreams; said: string }> {
-  const child = spawn(process.execPath, [fileURLToPath(new URL("../helpers/lock-child.js", import.meta.url)), folder]);
+  const program = fileURLToPath(new URL("../helpers/lock-child.js", import.meta.url));
+  const child = spawn(process.execPath, [program, folder], { env: { ...process.env, ...env } });
   t.teardown(() => child.kill("SIGKILL"));
   const [said] = (await once(child.stdout, "data")) as [Buffer];
   return { child, said: said.toString().trim() };
@@ -44,6 +46,18 @@ test("another process that holds the lock is named by its pid", async (t) => {
   child.stdin.end();
   await once(child, "exit");
   await (await lockFolder(folder)).release();
+});
+
+test("whether a folder is locked can be told without locking it", async (t) => {
+  const folder = temporaryFolder(t);
+  const path = join(folder, ".lock");
+  t.false(await isLocked(path));
+  const { child } = await locker(t, folder);
+  t.true(await isLocked(path));
+  t.deepEqual(await readdir(folder), [".lock"]);
+  child.kill("SIGKILL");
+  await once(child, "exit");
+  t.false(await isLocked(path), "its holder is gone");
 });
 
 test("the lock of a process that was killed is taken over", async (t) => {
@@ -123,3 +137,29 @@ test("a folder that cannot be written is an OutputError", async (t) => {
   await t.throwsAsync(lockFolder(join(folder, "file")), { instanceOf: OutputError });
   await t.throwsAsync(lockFolder("/proc"), { instanceOf: OutputError });
 });
+
+for (const code of ["EPERM", "ENOSYS", "EOPNOTSUPP"]) {
+  test(`storage without hard links (${code}) is locked all the same`, async (t) => {
+    const place = temporaryFolder(t);
+    const [source, library, folder] = ["link.c", "link.so", "run"].map((name) => join(place, name)) as [
+      string,
+      string,
+      string,
+    ];
+    await writeFile(
+      source,
+      `#include <errno.h>\nint link(const char* a, const char* b) { errno = ${code}; return -1; }\n`,
+    );
+    execFileSync("gcc", ["-shared", "-fPIC", "-o", library, source]);
+    const [one, two] = await Promise.all([0, 1].map(() => locker(t, folder, { LD_PRELOAD: library })));
+    t.deepEqual([one?.said, two?.said].sort(), ["LockedError", "locked"]);
+    const holder = one?.said === "locked" ? one : two;
+    holder?.child.kill("SIGKILL");
+    await once(holder!.child, "exit");
+    const third = await locker(t, folder, { LD_PRELOAD: library });
+    t.is(third.said, "locked", "the lock of one that was killed is taken over");
+    third.child.stdin.end();
+    await once(third.child, "exit");
+    t.deepEqual(await readdir(folder), []);
+  });
+}

@@ -7,9 +7,9 @@
 namespace steadytune::kernels::cpu {
 namespace {
 
-template <bool towards_start, bool copies>
-void adamw_elements(const AdamwCoefficients& c, float* values, const float* gradients, float* moment1, float* moment2,
-                    const float* start, c10::BFloat16* compute, int64_t count) {
+template <bool towards_start, bool copies, typename Gradient>
+void adamw_elements(const AdamwCoefficients& c, float* values, const Gradient* gradients, float* moment1,
+                    float* moment2, const float* start, c10::BFloat16* compute, int64_t count) {
   for (int64_t i = 0; i < count; i += width) {
     const int64_t size = std::min(width, count - i);
     const auto load = [&](const float* from) {
@@ -21,7 +21,8 @@ void adamw_elements(const AdamwCoefficients& c, float* values, const float* grad
     Vec value = load(values);
     Vec first = load(moment1);
     Vec second = load(moment2);
-    adamw_element(c, value, load(gradients), first, second, towards_start ? load(start) : Vec(0.0f),
+    const Vec gradient = size == width ? load_vector(gradients + i, Whole{}) : load_vector(gradients + i, size);
+    adamw_element(c, value, gradient, first, second, towards_start ? load(start) : Vec(0.0f),
                   [](const Vec& values) { return values.sqrt(); });
     store(value, values);
     if constexpr (copies) {
@@ -32,13 +33,14 @@ void adamw_elements(const AdamwCoefficients& c, float* values, const float* grad
   }
 }
 
-inline void adamw_segment(const AdamwCoefficients& c, float* values, const float* gradients, float* moment1,
-                          float* moment2, const float* start, c10::BFloat16* compute, int64_t count) {
+template <typename Gradient>
+void adamw_segment(const AdamwCoefficients& c, float* values, const Gradient* gradients, float* moment1, float* moment2,
+                   const float* start, c10::BFloat16* compute, int64_t count) {
   const auto run = [&](auto elements) { elements(c, values, gradients, moment1, moment2, start, compute, count); };
   if (compute != nullptr) {
-    start != nullptr ? run(adamw_elements<true, true>) : run(adamw_elements<false, true>);
+    start != nullptr ? run(adamw_elements<true, true, Gradient>) : run(adamw_elements<false, true, Gradient>);
   } else {
-    start != nullptr ? run(adamw_elements<true, false>) : run(adamw_elements<false, false>);
+    start != nullptr ? run(adamw_elements<true, false, Gradient>) : run(adamw_elements<false, false, Gradient>);
   }
 }
 
@@ -66,8 +68,20 @@ inline double sum_of_squares(int64_t count, Element element) {
   return sum;
 }
 
-inline double squared_sum(const float* values, int64_t count) {
-  return sum_of_squares(count, [=](int64_t i) { return static_cast<double>(values[i]); });
+template <typename Scalar>
+double squared_sum(const Scalar* values, int64_t count) {
+  return sum_of_squares(count, [=](int64_t i) { return static_cast<double>(load_float(values[i])); });
+}
+
+template <typename Scalar>
+void column_sums(const Scalar* x, int64_t count, int64_t columns, float* sums) {
+  zero(sums, columns);
+  for (int64_t token = 0; token < count; ++token) {
+    const Scalar* from = x + token * columns;
+    for_each_vector(columns, [&](int64_t i, auto elements) {
+      store_vector(sums + i, load_vector(sums + i, elements) + load_vector(from + i, elements), elements);
+    });
+  }
 }
 
 inline double squared_distance(const float* values, const float* start, int64_t count) {
