@@ -76,7 +76,8 @@ int64_t Engine::bytes() const {
 }
 
 void Engine::load(const std::string& name, const StoredValues& values) {
-  at::Tensor target = arena_.value(arena_.index_of(name));
+  const size_t index = arena_.index_of(name);
+  at::Tensor target = arena_.value(index);
   if (values.bytes != static_cast<size_t>(target.numel()) * c10::elementSize(values.dtype)) {
     throw Error("ERR_CHECKPOINT", "the values of '" + name + "' have " + std::to_string(values.bytes) +
                                       " bytes, which does not fit its shape");
@@ -86,6 +87,7 @@ void Engine::load(const std::string& name, const StoredValues& values) {
   std::memcpy(stored.data_ptr(), values.data, values.bytes);
   target.copy_(stored);
   arena_.values_changed();
+  if (index == touched_words_.table()) adopt_moved_words();
 }
 
 void Engine::reset(size_t index, const ParameterPlan& plan, int64_t init_seed) {
@@ -300,9 +302,15 @@ void Engine::write_buffer(ArenaBuffer buffer, const float* values, size_t count,
   if (!plan_.empty() && (buffer == ArenaBuffer::moment1 || buffer == ArenaBuffer::moment2)) {
     touched_words_.adopt(target);
   }
-  // Decay towards the start moves untouched words as well once they lie elsewhere.
-  if (!plan_.empty() && arena_.start().defined()) touched_words_.adopt(arena_.values() - arena_.start());
+  adopt_moved_words();
   if (!plan_.empty()) segments_ = cut_segments(arena_, plan_, touched_words_, {});
+}
+
+/// Decay towards the start moves untouched words as well once they lie elsewhere.
+void Engine::adopt_moved_words() {
+  if (plan_.empty() || !arena_.start().defined()) return;
+  const ParameterPlan& words = plan_[touched_words_.table()];
+  if (words.decay_towards_start && words.weight_decay > 0) touched_words_.adopt(arena_.values() - arena_.start());
 }
 
 void Engine::snapshot(const std::string& slot) {
@@ -321,6 +329,7 @@ void Engine::restore(const std::string& slot) {
   const at::NoGradGuard no_grad;
   arena_.values().copy_(find_snapshot(slot));
   arena_.values_changed();
+  adopt_moved_words();
 }
 
 void Engine::drop_snapshot(const std::string& slot) { snapshots_.erase(slot); }

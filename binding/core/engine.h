@@ -104,6 +104,7 @@ class Engine {
   void train_with(const std::vector<ParameterPlan>& plan);
   void zero_gradients(bool one_part);
   const at::Tensor& buffer_of(ArenaBuffer buffer) const;
+  void adopt_moved_words();
   const at::Tensor& find_snapshot(const std::string& slot) const;
 
   EncoderShape shape_;

@@ -10,6 +10,7 @@
 #include "core/machine_rates.h"
 #include "core/physical_cores.h"
 #include "napi/convert.h"
+#include "napi/core_budget.h"
 #include "napi/failure.h"
 
 namespace steadytune {
@@ -25,6 +26,20 @@ struct Session::Completion {
 namespace {
 
 Napi::Value undefined(Napi::Env env) { return env.Undefined(); }
+
+/// All sessions of the process, worker threads included. Never destroyed: at exit a session may still hold a share.
+CoreBudget& process_cores() {
+  static CoreBudget* const budget = std::make_unique<CoreBudget>(physical_cores()).release();
+  return *budget;
+}
+
+/// Fixes the number of threads that the calling thread's work is spread over.
+void set_threads(int count) {
+  // In each thread this library and libtorch, each for itself, take over at their first parallel work the number that
+  // any thread of the process has set last. Here both have done so, and what is set afterwards stays.
+  at::parallel_for(0, 1, 1, [](int64_t, int64_t) { static_cast<void>(at::get_num_threads()); });
+  at::set_num_threads(count);
+}
 
 Napi::Value step_to_js(Napi::Env env, const StepResult& step) {
   Napi::Object record = Napi::Object::New(env);
@@ -102,7 +117,9 @@ Session::Session(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Session>(inf
   queue_ = std::make_unique<TaskQueue>();
   queue_->push({.run =
                     [this] {
-                      at::set_num_threads(threads_);
+                      if (stop_) return;  // disposed before it began
+                      const CoreBudget::Share cores(process_cores(), threads_);
+                      set_threads(threads_);
                       try {
                         engine_ = std::make_unique<Engine>(shape_, compute_, form_);
                         engine_bytes_ = engine_->bytes();
@@ -110,7 +127,8 @@ Session::Session(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Session>(inf
                         engine_failure_ = std::current_exception();
                       }
                     },
-                .cancel = [] {}});
+                // An abort before the first call leaves a session that can be used.
+                .cancel = nullptr});
 }
 
 Session::~Session() {
@@ -167,6 +185,7 @@ Napi::Value Session::enqueue(Napi::Env env, Work work, Napi::Object keep_alive) 
   queue_->push({.run =
                     [this, completion, work = std::move(work)] {
                       try {
+                        const CoreBudget::Share cores(process_cores(), threads_);
                         (*completion)->value = work();
                         engine_bytes_ = engine_ ? engine_->bytes() : 0;
                       } catch (...) {

@@ -14,7 +14,8 @@ class TaskQueue {
  public:
   struct Task {
     std::function<void()> run;
-    /// Called in the place of `run`, on the thread that cancels.
+    /// Called in the place of `run`, on the thread that cancels. A task without it is not cancelled, and runs unless
+    /// the queue stops before.
     std::function<void()> cancel;
   };
 
@@ -33,20 +34,29 @@ class TaskQueue {
 
   /// Cancels what has not begun; the task at work goes on.
   void cancel_pending() {
-    std::deque<Task> cancelled;
+    std::deque<Task> pending;
     {
       const std::lock_guard lock(mutex_);
-      cancelled.swap(tasks_);
+      pending.swap(tasks_);
+      for (Task& task : pending) {
+        if (!task.cancel) tasks_.push_back(task);
+      }
     }
-    for (Task& task : cancelled) task.cancel();
+    for (Task& task : pending) {
+      if (task.cancel) task.cancel();
+    }
   }
 
   /// Cancels what has not begun, waits for the task at work and ends the thread. Safe to call twice.
   void stop() {
-    cancel_pending();
+    std::deque<Task> pending;
     {
       const std::lock_guard lock(mutex_);
       stopping_ = true;
+      pending.swap(tasks_);
+    }
+    for (Task& task : pending) {
+      if (task.cancel) task.cancel();
     }
     changed_.notify_one();
     if (thread_.joinable()) thread_.join();

@@ -98,7 +98,8 @@ async function cmakeJs(verb, folder, args) {
   }
 }
 
-function jobs() {
+/** How many compilers may work at once. */
+export function jobs() {
   return Math.max(1, Math.min(availableParallelism(), Math.floor(freemem() / bytesPerJob)));
 }
 

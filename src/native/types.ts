@@ -160,7 +160,10 @@ export interface SessionOptions {
   device: "cpu" | "cuda";
   dtype: ComputeDtype;
   engine: Engine;
-  /** Threads of the native side; fixed for the session's life. 0: as many as physical cores. */
+  /**
+   * Threads of the native side; fixed for the session's life. 0: as many as physical cores. Sessions that together want
+   * more threads than there are cores take turns.
+   */
   threads: number;
 }
 

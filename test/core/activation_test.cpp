@@ -5,7 +5,9 @@
 #include "expect.h"
 #include "fused.h"
 
+using fused::no_dropout;
 using fused::Places;
+using fused::some_dropout;
 using reference::Dropout;
 using reference::relative_error;
 using steadytune::Activation;
@@ -15,9 +17,6 @@ namespace operators = steadytune::operators;
 namespace {
 
 constexpr auto activations = {Activation::gelu, Activation::gelu_tanh, Activation::relu};
-
-const Dropout no_dropout{.p = 0.0, .seed = 0, .layer = 0, .step = 0};
-const Dropout some_dropout{.p = 0.1, .seed = 4000000000, .layer = 23, .step = 804};
 
 at::Tensor forward(const at::Tensor& x, const at::Tensor& bias, Activation activation, const Places& places,
                    const Dropout& dropout) {

@@ -52,6 +52,8 @@ inline int run_all() {
       ++failures;
       std::printf("NOT OK  %s\n        %s\n", test.promise.c_str(), error.what());
     }
+    // What stands in the buffer is lost where the next test crashes.
+    std::fflush(stdout);
   }
   std::printf("%zu passed, %d failed\n", tests().size() - failures, failures);
   return failures == 0 ? 0 : 1;
@@ -62,11 +64,12 @@ inline int run_all() {
 #define EXPECT_JOIN_(a, b) a##b
 #define EXPECT_JOIN(a, b) EXPECT_JOIN_(a, b)
 
-#define TEST(promise)                                                                                             \
-  static void EXPECT_JOIN(test_body_, __LINE__)();                                                                \
-  static const expect::Registration EXPECT_JOIN(test_registration_, __LINE__)(promise,                            \
-                                                                              EXPECT_JOIN(test_body_, __LINE__)); \
-  static void EXPECT_JOIN(test_body_, __LINE__)()
+// Numbered by a counter rather than the line, so that several files of tests can be compiled as one.
+#define TEST(promise) EXPECT_TEST(promise, __COUNTER__)
+#define EXPECT_TEST(promise, number)                                                                                   \
+  static void EXPECT_JOIN(test_body_, number)();                                                                       \
+  static const expect::Registration EXPECT_JOIN(test_registration_, number)(promise, EXPECT_JOIN(test_body_, number)); \
+  static void EXPECT_JOIN(test_body_, number)()
 
 #define EXPECT(condition, ...)                                                                                   \
   do {                                                                                                           \

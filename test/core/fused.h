@@ -16,6 +16,9 @@ struct Places {
         positions((at::arange(count, at::kLong) % 5).to(at::kInt)) {}
 };
 
+inline constexpr reference::Dropout no_dropout{.p = 0.0, .seed = 0, .layer = 0, .step = 0};
+inline constexpr reference::Dropout some_dropout{.p = 0.1, .seed = 4000000000, .layer = 23, .step = 804};
+
 struct Shape {
   int64_t tokens;
   int64_t columns;

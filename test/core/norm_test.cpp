@@ -5,7 +5,9 @@
 #include "expect.h"
 #include "fused.h"
 
+using fused::no_dropout;
 using fused::Places;
+using fused::some_dropout;
 using reference::Dropout;
 using reference::relative_error;
 using steadytune::Site;
@@ -13,8 +15,6 @@ namespace operators = steadytune::operators;
 
 namespace {
 
-const Dropout no_dropout{.p = 0.0, .seed = 0, .layer = 0, .step = 0};
-const Dropout some_dropout{.p = 0.1, .seed = 4000000000, .layer = 23, .step = 804};
 constexpr double eps = 1e-12;
 
 struct Inputs {

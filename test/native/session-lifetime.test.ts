@@ -115,6 +115,14 @@ test.serial("abort finishes the step at work and rejects those behind it; the se
   t.true((await session.train([batch], stepOptions({ step: 2 }))).finite);
 });
 
+test.serial("abort right after a session was made leaves it usable", async (t) => {
+  for (let i = 0; i < 20; i++) {
+    await using session = createSession({ ...shape, vocabularySize: 10, hiddenSize: 4, intermediateSize: 4 }, options);
+    session.abort();
+    t.is((await session.readParameter("classifier.bias")).length, 2);
+  }
+});
+
 test.serial("dispose ends the step at work, and every later call rejects", async (t) => {
   const session = await randomSession();
   const step = t.throwsAsync(session.train([batchOf(32, 128)], stepOptions()), { code: "ERR_ABORTED" });

@@ -1,0 +1,3 @@
+#include "expect.h"
+
+int main() { return expect::run_all(); }
