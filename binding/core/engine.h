@@ -85,9 +85,9 @@ class Engine {
   /// 0 for a buffer that is not kept.
   int64_t buffer_length(ArenaBuffer buffer) const;
   /// All of it without a range.
-  at::Tensor read_buffer(ArenaBuffer buffer, const std::optional<ElementRange>& range) const;
+  at::Tensor read_buffer(ArenaBuffer buffer, const std::optional<ElementRange>& range = std::nullopt) const;
   /// From element `begin` on; without one the values must be all of the buffer.
-  void write_buffer(ArenaBuffer buffer, const float* values, size_t count, std::optional<int64_t> begin);
+  void write_buffer(ArenaBuffer buffer, const float* values, size_t count, std::optional<int64_t> begin = std::nullopt);
 
   void snapshot(const std::string& slot);
   void restore(const std::string& slot);
