@@ -11,7 +11,7 @@ const version = "clang-format==20.1.8";
 
 await main(async () => {
   const python = await pythonVenv("clang-format", [[version]]);
-  const files = ["binding", "test/core"]
+  const files = ["binding", "test/core", "test/cuda"]
     .filter((folder) => existsSync(join(root, folder)))
     .flatMap((folder) => readdirSync(join(root, folder), { recursive: true }).map((name) => join(folder, name)))
     .filter((name) => /\.(h|cpp|cu|cuh)$/.test(name));

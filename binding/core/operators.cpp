@@ -13,39 +13,40 @@ c10::TypedOperatorHandle<Signature> find(const char* name) {
 }  // namespace
 
 at::Tensor dropout(const at::Tensor& x, const at::Tensor& rows, const at::Tensor& positions, double p, int64_t seed,
-                   int64_t layer, int64_t site, int64_t step) {
+                   int64_t layer, int64_t site, int64_t step, const Counter& counter) {
   static const auto op = find<decltype(dropout)>("steadytune::dropout");
-  return op.call(x, rows, positions, p, seed, layer, site, step);
+  return op.call(x, rows, positions, p, seed, layer, site, step, counter);
 }
 
 std::tuple<at::Tensor, at::Tensor> packed_attention(const at::Tensor& qkv, const at::Tensor& row_offsets,
                                                     const at::Tensor& row_numbers, int64_t heads, bool causal, double p,
-                                                    int64_t seed, int64_t layer, int64_t site, int64_t step) {
+                                                    int64_t seed, int64_t layer, int64_t site, int64_t step,
+                                                    const Counter& counter) {
   static const auto op = find<decltype(packed_attention)>("steadytune::packed_attention");
-  return op.call(qkv, row_offsets, row_numbers, heads, causal, p, seed, layer, site, step);
+  return op.call(qkv, row_offsets, row_numbers, heads, causal, p, seed, layer, site, step, counter);
 }
 
 at::Tensor packed_attention_backward(const at::Tensor& grad_output, const at::Tensor& qkv, const at::Tensor& output,
                                      const at::Tensor& logsumexp, const at::Tensor& row_offsets,
                                      const at::Tensor& row_numbers, int64_t heads, bool causal, double p, int64_t seed,
-                                     int64_t layer, int64_t site, int64_t step) {
+                                     int64_t layer, int64_t site, int64_t step, const Counter& counter) {
   static const auto op = find<decltype(packed_attention_backward)>("steadytune::packed_attention_backward");
   return op.call(grad_output, qkv, output, logsumexp, row_offsets, row_numbers, heads, causal, p, seed, layer, site,
-                 step);
+                 step, counter);
 }
 
 at::Tensor mixout(const at::Tensor& values, const at::Tensor& target, const std::optional<at::Tensor>& mask,
                   at::ArrayRef<double> p, bool column, bool exact_gradient, at::ScalarType dtype, int64_t seed,
-                  int64_t layer, int64_t site, int64_t step, int64_t micro_batch) {
+                  int64_t layer, int64_t site, int64_t step, int64_t micro_batch, const Counter& counter) {
   static const auto op = find<decltype(mixout)>("steadytune::mixout");
-  return op.call(values, target, mask, p, column, exact_gradient, dtype, seed, layer, site, step, micro_batch);
+  return op.call(values, target, mask, p, column, exact_gradient, dtype, seed, layer, site, step, micro_batch, counter);
 }
 
 at::Tensor mixout_backward(const at::Tensor& grad_output, const std::optional<at::Tensor>& mask, at::ArrayRef<double> p,
                            bool column, bool exact_gradient, int64_t seed, int64_t layer, int64_t site, int64_t step,
-                           int64_t micro_batch) {
+                           int64_t micro_batch, const Counter& counter) {
   static const auto op = find<decltype(mixout_backward)>("steadytune::mixout_backward");
-  return op.call(grad_output, mask, p, column, exact_gradient, seed, layer, site, step, micro_batch);
+  return op.call(grad_output, mask, p, column, exact_gradient, seed, layer, site, step, micro_batch, counter);
 }
 
 void adamw_(const at::Tensor& values, const at::Tensor& gradients, const at::Tensor& moment1, const at::Tensor& moment2,
@@ -62,6 +63,25 @@ void adamw_(const at::Tensor& values, const at::Tensor& gradients, const at::Ten
   at::Tensor moment2_handle = moment2;
   op.call(values_handle, gradients, moment1_handle, moment2_handle, start, bounds, settings, flags, squared_norm, lr,
           beta1, beta2, eps, bias_correction, step, max_grad_norm, compute);
+}
+
+void adamw_scheduled_(const at::Tensor& values, const at::Tensor& gradients, const at::Tensor& moment1,
+                      const at::Tensor& moment2, const std::optional<at::Tensor>& start, const at::Tensor& bounds,
+                      const at::Tensor& settings, const at::Tensor& flags, const at::Tensor& squared_norm,
+                      const at::Tensor& loss, const at::Tensor& lr, const at::Tensor& counter,
+                      const at::Tensor& diverged_at, double beta1, double beta2, double eps, bool bias_correction,
+                      double max_grad_norm, const std::optional<at::Tensor>& compute) {
+  using Signature = void(at::Tensor&, const at::Tensor&, at::Tensor&, at::Tensor&, const std::optional<at::Tensor>&,
+                         const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&,
+                         const at::Tensor&, const at::Tensor&, at::Tensor&, double, double, double, bool, double,
+                         const std::optional<at::Tensor>&);
+  static const auto op = find<Signature>("steadytune::adamw_scheduled_");
+  at::Tensor values_handle = values;
+  at::Tensor moment1_handle = moment1;
+  at::Tensor moment2_handle = moment2;
+  at::Tensor diverged_handle = diverged_at;
+  op.call(values_handle, gradients, moment1_handle, moment2_handle, start, bounds, settings, flags, squared_norm, loss,
+          lr, counter, diverged_handle, beta1, beta2, eps, bias_correction, max_grad_norm, compute);
 }
 
 at::Tensor squared_norm(const at::Tensor& gradients, const at::Tensor& bounds, const at::Tensor& flags) {
@@ -82,18 +102,18 @@ void normal_(const at::Tensor& x, double std, int64_t seed, int64_t stream, int6
 
 at::Tensor bias_activation(const at::Tensor& x, const at::Tensor& bias, int64_t activation, const at::Tensor& rows,
                            const at::Tensor& positions, double p, int64_t seed, int64_t layer, int64_t site,
-                           int64_t step) {
+                           int64_t step, const Counter& counter) {
   static const auto op = find<decltype(bias_activation)>("steadytune::bias_activation");
-  return op.call(x, bias, activation, rows, positions, p, seed, layer, site, step);
+  return op.call(x, bias, activation, rows, positions, p, seed, layer, site, step, counter);
 }
 
 std::tuple<at::Tensor, at::Tensor> bias_activation_backward(const at::Tensor& grad_y, const at::Tensor& x,
                                                             const at::Tensor& bias, int64_t activation,
                                                             const at::Tensor& rows, const at::Tensor& positions,
                                                             double p, int64_t seed, int64_t layer, int64_t site,
-                                                            int64_t step) {
+                                                            int64_t step, const Counter& counter) {
   static const auto op = find<decltype(bias_activation_backward)>("steadytune::bias_activation_backward");
-  return op.call(grad_y, x, bias, activation, rows, positions, p, seed, layer, site, step);
+  return op.call(grad_y, x, bias, activation, rows, positions, p, seed, layer, site, step, counter);
 }
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor> dropout_add_norm(const at::Tensor& x, const at::Tensor& bias,
@@ -101,17 +121,17 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> dropout_add_norm(const at::Tensor
                                                                 const at::Tensor& norm_bias, double eps,
                                                                 const at::Tensor& rows, const at::Tensor& positions,
                                                                 double p, int64_t seed, int64_t layer, int64_t site,
-                                                                int64_t step) {
+                                                                int64_t step, const Counter& counter) {
   static const auto op = find<decltype(dropout_add_norm)>("steadytune::dropout_add_norm");
-  return op.call(x, bias, residual, weight, norm_bias, eps, rows, positions, p, seed, layer, site, step);
+  return op.call(x, bias, residual, weight, norm_bias, eps, rows, positions, p, seed, layer, site, step, counter);
 }
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> dropout_add_norm_backward(
     const at::Tensor& grad_y, const at::Tensor& normalized, const at::Tensor& rstd, const at::Tensor& weight,
     const at::Tensor& rows, const at::Tensor& positions, double p, int64_t seed, int64_t layer, int64_t site,
-    int64_t step) {
+    int64_t step, const Counter& counter) {
   static const auto op = find<decltype(dropout_add_norm_backward)>("steadytune::dropout_add_norm_backward");
-  return op.call(grad_y, normalized, rstd, weight, rows, positions, p, seed, layer, site, step);
+  return op.call(grad_y, normalized, rstd, weight, rows, positions, p, seed, layer, site, step, counter);
 }
 
 }  // namespace steadytune::operators

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cmath>
+
 #include "kernels/philox.h"
 
 namespace steadytune {
@@ -29,6 +31,50 @@ struct AdamwCoefficients {
   /// Share of the distance to the target that decay removes.
   float decay;
 };
+
+/// What the segments of one step share.
+struct AdamwStep {
+  double lr;
+  double beta1;
+  double beta2;
+  double eps;
+  double clip;
+  /// 1 - beta^t, or 1 without bias correction.
+  double correction1;
+  double correction2;
+};
+
+/// `step` counts from 1; `squared_norm` is finite.
+STEADYTUNE_HOST_DEVICE AdamwStep adamw_step(double lr, double beta1, double beta2, double eps, bool bias_correction,
+                                            int64_t step, double max_grad_norm, double squared_norm) {
+  const double allowed = max_grad_norm / (std::sqrt(squared_norm) + 1e-6);
+  const double count = static_cast<double>(step);
+  return {
+      .lr = lr,
+      .beta1 = beta1,
+      .beta2 = beta2,
+      .eps = eps,
+      .clip = max_grad_norm > 0.0 && allowed < 1.0 ? allowed : 1.0,
+      .correction1 = bias_correction ? 1.0 - std::pow(beta1, count) : 1.0,
+      .correction2 = bias_correction ? 1.0 - std::pow(beta2, count) : 1.0,
+  };
+}
+
+STEADYTUNE_HOST_DEVICE AdamwCoefficients adamw_coefficients(const AdamwStep& step, float lr_scale, float weight_decay,
+                                                            int32_t flags) {
+  const double lr = step.lr * lr_scale;
+  const double decay = weight_decay;
+  return {
+      .clip = static_cast<float>(step.clip),
+      .beta2 = static_cast<float>(step.beta2),
+      .one_minus_beta1 = static_cast<float>(1.0 - step.beta1),
+      .one_minus_beta2 = static_cast<float>(1.0 - step.beta2),
+      .denominator_scale = static_cast<float>(1.0 / std::sqrt(step.correction2)),
+      .eps = static_cast<float>(step.eps),
+      .step_size = static_cast<float>(lr / step.correction1),
+      .decay = static_cast<float>((flags & segment_decay_unscaled) != 0 ? decay : lr * decay),
+  };
+}
 
 /// One element (Value = float) or one vector of them. `target` is zero or the start value; `square_root` is the one of
 /// the device.

@@ -63,6 +63,36 @@ inline DropoutDraw checked_draw(const char* op, Stream stream, double p, int64_t
   };
 }
 
+/// Where an operator's counter lies, null without one; in the memory of the device.
+inline const int64_t* check_counter(const char* op, const std::optional<at::Tensor>& counter, const at::Tensor& like) {
+  if (!counter.has_value() || !counter->defined()) return nullptr;
+  check_tensor(op, "counter", *counter, at::kLong, 1);
+  check_device(op, "counter", *counter, like);
+  TORCH_CHECK(counter->numel() == 3, "steadytune::", op, ": counter has ", counter->numel(), " numbers, not 3.");
+  return counter->const_data_ptr<int64_t>();
+}
+
+/// What masks are drawn by on the CPU, where a counter can be read at once.
+struct HostPlace {
+  int64_t seed;
+  int64_t step;
+  int64_t micro_batch;
+};
+
+inline HostPlace host_place(const char* op, int64_t seed, int64_t step, int64_t micro_batch,
+                            const std::optional<at::Tensor>& counter, const at::Tensor& like) {
+  const int64_t* added = check_counter(op, counter, like);
+  if (added == nullptr) return {seed, step, micro_batch};
+  return {seed + added[2], step + added[0], micro_batch + added[1]};
+}
+
+/// A dropout mask on the CPU.
+inline DropoutDraw host_draw(const char* op, double p, int64_t seed, int64_t layer, int64_t site, int64_t step,
+                             const std::optional<at::Tensor>& counter, const at::Tensor& like) {
+  const HostPlace place = host_place(op, seed, step, 0, counter, like);
+  return checked_draw(op, Stream::dropout, p, place.seed, layer, site, place.step);
+}
+
 /// `name` is the tensor of tokens that they are the places of.
 inline void check_places(const char* op, const char* name, const at::Tensor& tokens, const at::Tensor& rows,
                          const at::Tensor& positions) {
@@ -78,6 +108,26 @@ inline void check_places(const char* op, const char* name, const at::Tensor& tok
 inline void check_dropout(const at::Tensor& x, const at::Tensor& rows, const at::Tensor& positions) {
   check_floating("dropout", "x", x, 2);
   check_places("dropout", "x", x, rows, positions);
+}
+
+inline PhiloxKey check_normal(const at::Tensor& x, double std, int64_t seed, int64_t stream, int64_t layer,
+                              int64_t site) {
+  check_tensor("normal_", "x", x, at::kFloat, x.dim());
+  TORCH_CHECK(std >= 0.0 && std::isfinite(std), "steadytune::normal_: std = ", std,
+              " must be finite and not negative.");
+  return checked_key("normal_", seed, stream, layer, site);
+}
+
+/// What mixout takes beside the arguments of its mask.
+inline void check_mixout_values(const at::Tensor& values, const at::Tensor& target, at::ScalarType dtype) {
+  const char* op = "mixout";
+  check_tensor(op, "values", values, at::kFloat, 2);
+  check_tensor(op, "target", target, at::kFloat, 2);
+  check_device(op, "target", target, values);
+  TORCH_CHECK(target.sizes() == values.sizes(), "steadytune::mixout: target is ", target.sizes(), ", values are ",
+              values.sizes(), ".");
+  TORCH_CHECK(dtype == at::kFloat || dtype == at::kBFloat16,
+              "steadytune::mixout: dtype must be float32 or bfloat16, not ", dtype, ".");
 }
 
 struct MixoutArguments {
@@ -120,18 +170,22 @@ inline std::vector<MixoutDraw> check_mixout(const char* op, const at::Tensor& ma
   return draws;
 }
 
-/// Returns hidden = heads * head size. `row_offsets` is on the CPU on every device.
+/// Returns hidden = heads * head size.
 inline int64_t check_attention(const char* op, const at::Tensor& qkv, const at::Tensor& row_offsets,
                                const at::Tensor& row_numbers, int64_t heads) {
   check_floating(op, "qkv", qkv, 2);
   check_tensor(op, "row_offsets", row_offsets, at::kInt, 1);
   check_tensor(op, "row_numbers", row_numbers, at::kInt, 1);
-  TORCH_CHECK(row_offsets.device().is_cpu(), "steadytune::", op, ": row_offsets must be on the CPU.");
+  check_device(op, "row_offsets", row_offsets, qkv);
+  check_device(op, "row_numbers", row_numbers, qkv);
   TORCH_CHECK(heads >= 1 && heads <= 65535, "steadytune::", op, ": heads = ", heads, " is outside 1 .. 65535.");
   TORCH_CHECK(qkv.size(1) > 0 && qkv.size(1) % (3 * heads) == 0, "steadytune::", op, ": qkv has ", qkv.size(1),
               " columns, which are not query, key and value of ", heads, " heads.");
   TORCH_CHECK(row_offsets.numel() == row_numbers.numel() + 1, "steadytune::", op, ": ", row_numbers.numel(),
               " rows need ", row_numbers.numel() + 1, " offsets, not ", row_offsets.numel(), ".");
+  if (!row_offsets.device().is_cpu()) {
+    return qkv.size(1) / 3;
+  }
   const int32_t* offsets = row_offsets.const_data_ptr<int32_t>();
   const int64_t rows = row_numbers.numel();
   TORCH_CHECK(offsets[0] == 0 && offsets[rows] == qkv.size(0), "steadytune::", op, ": row_offsets run from ",
@@ -143,6 +197,21 @@ inline int64_t check_attention(const char* op, const at::Tensor& qkv, const at::
                 ", which is outside 0 .. 65536.");
   }
   return qkv.size(1) / 3;
+}
+
+/// What the backward gets beside the arguments of the forward.
+inline void check_attention_grads(const char* op, const at::Tensor& grad_output, const at::Tensor& qkv,
+                                  const at::Tensor& output, const at::Tensor& logsumexp, int64_t heads) {
+  const int64_t tokens = qkv.size(0);
+  const int64_t hidden = qkv.size(1) / 3;
+  check_device(op, "grad_output", grad_output, qkv);
+  TORCH_CHECK(grad_output.scalar_type() == qkv.scalar_type() && grad_output.sizes() == output.sizes() &&
+                  output.dim() == 2 && output.size(0) == tokens && output.size(1) == hidden,
+              "steadytune::", op, ": grad_output and output must be [", tokens, ", ", hidden, "] in the dtype of qkv.");
+  check_tensor(op, "logsumexp", logsumexp, at::kFloat, 2);
+  check_device(op, "logsumexp", logsumexp, qkv);
+  TORCH_CHECK(logsumexp.size(0) == heads && logsumexp.size(1) == tokens, "steadytune::", op, ": logsumexp must be [",
+              heads, ", ", tokens, "].");
 }
 
 /// Tokens [T, columns], contiguous, with at least one column.
@@ -175,9 +244,11 @@ inline Activation checked_activation(const char* op, int64_t activation) {
   return static_cast<Activation>(activation);
 }
 
-/// Bounds are [segments, 2] on the CPU or on the device of `values`: begin and end of each segment in elements.
-inline void check_bounds(const char* op, const at::Tensor& bounds, int64_t elements) {
+/// Bounds are [segments, 2] on the device of `buffer`: begin and end of each segment in elements.
+inline void check_bounds(const char* op, const at::Tensor& bounds, const at::Tensor& buffer) {
   check_tensor(op, "bounds", bounds, at::kLong, 2);
+  check_device(op, "bounds", bounds, buffer);
+  const int64_t elements = buffer.numel();
   TORCH_CHECK(bounds.size(1) == 2, "steadytune::", op, ": bounds must be [segments, 2].");
   if (!bounds.device().is_cpu()) {
     return;
@@ -204,6 +275,66 @@ inline void check_flags(const char* op, const at::Tensor& flags, const at::Tenso
   check_device(op, "flags", flags, bounds);
   TORCH_CHECK(flags.numel() == bounds.size(0), "steadytune::", op, ": ", bounds.size(0), " segments have ",
               flags.numel(), " flags.");
+}
+
+/// What both forms of AdamW work on.
+struct AdamwTensors {
+  const at::Tensor& values;
+  const at::Tensor& gradients;
+  const at::Tensor& moment1;
+  const at::Tensor& moment2;
+  const std::optional<at::Tensor>& start;
+  const at::Tensor& bounds;
+  const at::Tensor& settings;
+  const at::Tensor& flags;
+  const at::Tensor& squared_norm;
+  const std::optional<at::Tensor>& compute;
+};
+
+struct AdamwNumbers {
+  double beta1;
+  double beta2;
+  double eps;
+  double max_grad_norm;
+};
+
+inline void check_adamw(const char* op, const AdamwTensors& tensors, const AdamwNumbers& numbers) {
+  const at::Tensor& values = tensors.values;
+  check_buffer(op, "values", values, values);
+  check_buffer(op, "gradients", tensors.gradients, values);
+  check_buffer(op, "moment1", tensors.moment1, values);
+  check_buffer(op, "moment2", tensors.moment2, values);
+  if (tensors.start.has_value() && tensors.start->defined()) {
+    check_buffer(op, "start", *tensors.start, values);
+  }
+  if (tensors.compute.has_value() && tensors.compute->defined()) {
+    check_buffer(op, "compute", *tensors.compute, values, at::kBFloat16);
+  }
+  check_bounds(op, tensors.bounds, values);
+  check_flags(op, tensors.flags, tensors.bounds);
+  check_tensor(op, "settings", tensors.settings, at::kFloat, 2);
+  check_device(op, "settings", tensors.settings, values);
+  const int64_t segments = tensors.bounds.size(0);
+  TORCH_CHECK(tensors.settings.size(0) == segments && tensors.settings.size(1) == 2, "steadytune::", op,
+              ": settings must be [", segments, ", 2].");
+  check_tensor(op, "squared_norm", tensors.squared_norm, at::kDouble, 0);
+  check_device(op, "squared_norm", tensors.squared_norm, values);
+  TORCH_CHECK(numbers.beta1 >= 0.0 && numbers.beta1 < 1.0 && numbers.beta2 >= 0.0 && numbers.beta2 < 1.0,
+              "steadytune::", op, ": betas ", numbers.beta1, ", ", numbers.beta2, " are outside 0 <= beta < 1.");
+  TORCH_CHECK(numbers.eps >= 0.0 && numbers.max_grad_norm >= 0.0, "steadytune::", op, ": eps = ", numbers.eps,
+              " and max_grad_norm = ", numbers.max_grad_norm, " must not be negative.");
+}
+
+/// What adamw_scheduled_ reads from the device.
+inline void check_schedule(const char* op, const at::Tensor& values, const at::Tensor& loss, const at::Tensor& lr,
+                           const std::optional<at::Tensor>& counter, const at::Tensor& diverged_at) {
+  check_tensor(op, "loss", loss, loss.scalar_type() == at::kFloat ? at::kFloat : at::kDouble, 0);
+  check_device(op, "loss", loss, values);
+  check_tensor(op, "lr", lr, at::kDouble, 0);
+  check_device(op, "lr", lr, values);
+  TORCH_CHECK(check_counter(op, counter, values) != nullptr, "steadytune::", op, ": a counter is needed.");
+  check_tensor(op, "diverged_at", diverged_at, at::kLong, 0);
+  check_device(op, "diverged_at", diverged_at, values);
 }
 
 }  // namespace steadytune::kernels

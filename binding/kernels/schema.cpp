@@ -5,23 +5,31 @@
 /// (philox.h).
 ///
 /// Shapes: N tokens, C columns, T tokens of a packed batch, B rows, h hidden size, S segments of the arena.
+///
+/// `counter`, int64 [3] on the device of the tokens, is added to what a mask is drawn by: its numbers to `step`,
+/// `micro_batch` and `seed`. A captured CUDA graph gets its steps that way: arguments are those of the capture, while
+/// memory is read anew at each replay. No operator reads a CUDA tensor on the host or waits for the device.
 TORCH_LIBRARY(steadytune, m) {
   // Inverted dropout on x [N, C], float32 or bfloat16. `rows` [N] and `positions` [N], int32: the data set's row of
   // each token and the token's place in it. With p = 0 the answer is x itself. The backward is the same operator on the
   // gradient.
-  m.def("dropout(Tensor x, Tensor rows, Tensor positions, float p, int seed, int layer, int site, int step) -> Tensor");
+  m.def(
+      "dropout(Tensor x, Tensor rows, Tensor positions, float p, int seed, int layer, int site, int step, "
+      "Tensor? counter=None) -> Tensor");
 
   // softmax(Q K^T / sqrt(d)) V for every row and head by itself, with dropout on the probabilities.
   // `qkv` [T, 3h], float32 or bfloat16: query, key, value of a token side by side, each [heads, d]. `row_offsets` int32
-  // [B + 1] on the CPU, from 0 to T; empty rows are allowed. `row_numbers` int32 [B]. `causal`: the query at position i
-  // of its row sees the keys at 0 .. i alone.
+  // [B + 1] on the device of qkv, from 0 to T; empty rows are allowed. `row_numbers` int32 [B]. `causal`: the query at
+  // position i of its row sees the keys at 0 .. i alone. On CUDA heads have at most 128 columns and the offsets may end
+  // before T: the tokens behind them are filler, with output, logarithm and gradient 0.
   // Returns the output [T, h] and the logarithm of each softmax's denominator, float32 [heads, T], for the backward.
   m.def(
       "packed_attention(Tensor qkv, Tensor row_offsets, Tensor row_numbers, int heads, bool causal, float p, int seed, "
-      "int layer, int site, int step) -> (Tensor output, Tensor logsumexp)");
+      "int layer, int site, int step, Tensor? counter=None) -> (Tensor output, Tensor logsumexp)");
   m.def(
       "packed_attention_backward(Tensor grad_output, Tensor qkv, Tensor output, Tensor logsumexp, Tensor row_offsets, "
-      "Tensor row_numbers, int heads, bool causal, float p, int seed, int layer, int site, int step) -> Tensor");
+      "Tensor row_numbers, int heads, bool causal, float p, int seed, int layer, int site, int step, "
+      "Tensor? counter=None) -> Tensor");
 
   // dropout(act(x + bias)) on a matrix product x [T, C] that was made without its bias. float32 or bfloat16, the bias
   // float32 [C], all arithmetic float32. `activation`: Activation (activation.h). Masks and `rows`, `positions` as in
@@ -29,10 +37,11 @@ TORCH_LIBRARY(steadytune, m) {
   // rounded.
   m.def(
       "bias_activation(Tensor x, Tensor bias, int activation, Tensor rows, Tensor positions, float p, int seed, "
-      "int layer, int site, int step) -> Tensor");
+      "int layer, int site, int step, "
+      "Tensor? counter=None) -> Tensor");
   m.def(
       "bias_activation_backward(Tensor grad_y, Tensor x, Tensor bias, int activation, Tensor rows, Tensor positions, "
-      "float p, int seed, int layer, int site, int step) -> (Tensor grad_x, Tensor grad_bias)");
+      "float p, int seed, int layer, int site, int step, Tensor? counter=None) -> (Tensor grad_x, Tensor grad_bias)");
 
   // With h = residual + dropout(x + bias), all [T, C] in one dtype: y = LayerNorm(h) weight + norm_bias, the three
   // vectors float32 [C]. Returns for the backward also normalized = (h - mean) rstd in the dtype of x, and rstd float32
@@ -40,11 +49,11 @@ TORCH_LIBRARY(steadytune, m) {
   // writes into one of them must be done with the other.
   m.def(
       "dropout_add_norm(Tensor x, Tensor bias, Tensor residual, Tensor weight, Tensor norm_bias, float eps, "
-      "Tensor rows, Tensor positions, float p, int seed, int layer, int site, int step) "
+      "Tensor rows, Tensor positions, float p, int seed, int layer, int site, int step, Tensor? counter=None) "
       "-> (Tensor y, Tensor normalized, Tensor rstd)");
   m.def(
       "dropout_add_norm_backward(Tensor grad_y, Tensor normalized, Tensor rstd, Tensor weight, Tensor rows, "
-      "Tensor positions, float p, int seed, int layer, int site, int step) "
+      "Tensor positions, float p, int seed, int layer, int site, int step, Tensor? counter=None) "
       "-> (Tensor grad_x, Tensor grad_residual, Tensor grad_bias, Tensor grad_weight, Tensor grad_norm_bias)");
 
   // Mixout of a weight [out, in], float32, with its target, in `dtype` (float32 or bfloat16). The matrix may be several
@@ -56,13 +65,14 @@ TORCH_LIBRARY(steadytune, m) {
   // factor's 1 / (1 - p), as in the paper's released code.
   m.def(
       "mixout(Tensor values, Tensor target, Tensor? mask, float[] p, bool column, bool exact_gradient, "
-      "ScalarType dtype, int seed, int layer, int site, int step, int micro_batch) -> Tensor");
+      "ScalarType dtype, int seed, int layer, int site, int step, int micro_batch, Tensor? counter=None) -> Tensor");
   m.def(
       "mixout_backward(Tensor grad_output, Tensor? mask, float[] p, bool column, bool exact_gradient, int seed, "
-      "int layer, int site, int step, int micro_batch) -> Tensor");
+      "int layer, int site, int step, int micro_batch, Tensor? counter=None) -> Tensor");
 
-  // One AdamW step over the arena's flat float32 buffers, in place. `bounds` int64 [S, 2]: begin and end of each
-  // segment; elements outside all segments do not change. `settings` float32 [S, 2]: lr_scale, weight_decay. `flags`
+  // One AdamW step over the arena's flat float32 buffers, in place. `bounds` int64 [S, 2], as `settings` and `flags` on
+  // the device of the buffers: begin and end of each segment, of which none overlap and some may be empty; elements
+  // outside all segments do not change. `settings` float32 [S, 2]: lr_scale, weight_decay. `flags`
   // int32 [S]: bits of SegmentFlag (adamw.h). `squared_norm` float64 []: of all gradients, from the operator below;
   // when it is not finite nothing changes. `step` counts from 1. Without bias correction this is BertAdam.
   // `max_grad_norm` = 0 turns clipping off. `compute`, bfloat16 and as long as `values`, takes the new values rounded;
@@ -71,6 +81,15 @@ TORCH_LIBRARY(steadytune, m) {
       "adamw_(Tensor(a!) values, Tensor gradients, Tensor(b!) moment1, Tensor(c!) moment2, Tensor? start, "
       "Tensor bounds, Tensor settings, Tensor flags, Tensor squared_norm, float lr, float beta1, float beta2, "
       "float eps, bool bias_correction, int step, float max_grad_norm, Tensor(d!)? compute=None) -> ()");
+
+  // The same with what changes from step to step read from the device: `lr` float64 [], the step number from `counter`,
+  // and `loss` float32 or float64 []. `diverged_at` int64 [] is 0 until a step's loss or squared norm is not finite,
+  // which makes it that step's number; from then on no step changes anything.
+  m.def(
+      "adamw_scheduled_(Tensor(a!) values, Tensor gradients, Tensor(b!) moment1, Tensor(c!) moment2, Tensor? start, "
+      "Tensor bounds, Tensor settings, Tensor flags, Tensor squared_norm, Tensor loss, Tensor lr, Tensor counter, "
+      "Tensor(d!) diverged_at, float beta1, float beta2, float eps, bool bias_correction, float max_grad_norm, "
+      "Tensor(e!)? compute=None) -> ()");
 
   // Sum of squares over all segments that are not frozen, float64 [].
   m.def("squared_norm(Tensor gradients, Tensor bounds, Tensor flags) -> Tensor");

@@ -15,7 +15,7 @@ const addon = join(root, "build/Release/steadytune.node");
 const recordPath = join(root, "build/Release/steadytune.json");
 /** What the addon is made of, and what its C++ tests are made of. */
 export const addonSources = ["CMakeLists.txt", "binding"];
-const testSources = [...addonSources, "test/core"];
+const testSources = [...addonSources, "test/core", "test/cuda"];
 /** A compiler at work on libtorch's headers takes about this much memory. */
 const bytesPerJob = 1.5e9;
 

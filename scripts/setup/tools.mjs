@@ -33,7 +33,8 @@ function checkCmake(env) {
   }
 }
 
-function checkCompiler(env) {
+/** Throws SetupError unless a C++20 compiler is there. */
+export function checkCompiler(env) {
   const names = env.CXX ? [env.CXX] : ["c++", "g++", "clang++"];
   for (const name of names) {
     const macros = outputOf(name, ["-dM", "-E", "-x", "c++", "/dev/null"], env);

@@ -271,6 +271,36 @@ TEST("where nothing changes the compute copy is not written") {
   EXPECT(reference::same_bits(compute, before));
 }
 
+TEST("the scheduled step is the plain one with numbers from memory, and stops for good where one is not finite") {
+  const std::vector<Segment> segments{{0, 700}, {704, 1000, 0.5f, 0.01f}};
+  const Table cut = table(segments);
+  const Settings settings{.lr = 3e-3, .max_grad_norm = 1.0};
+  const at::Tensor values = reference::noise({1000}, 21);
+  const at::Tensor gradients = reference::noise({1000}, 22);
+  const at::Tensor norm = operators::squared_norm(gradients, cut.bounds, cut.flags);
+  const at::Tensor lr = at::scalar_tensor(settings.lr, at::kDouble);
+  at::Tensor diverged_at = at::zeros({}, at::kLong);
+  const auto scheduled = [&](State& state, int64_t number, double loss) {
+    operators::adamw_scheduled_(
+        state.values, gradients, state.moment1, state.moment2, std::nullopt, cut.bounds, cut.settings, cut.flags, norm,
+        at::scalar_tensor(loss, at::kFloat), lr, at::tensor({number, int64_t{0}, int64_t{0}}, at::kLong), diverged_at,
+        settings.beta1, settings.beta2, settings.eps, settings.bias_correction, settings.max_grad_norm, std::nullopt);
+  };
+  State actual(values);
+  State expected(values);
+  for (int64_t number = 1; number <= 3; ++number) {
+    scheduled(actual, number, 0.7);
+    step(expected, gradients, segments, settings, number);
+    EXPECT(actual.same_bits(expected), "step ", number);
+  }
+  EXPECT_EQUAL(diverged_at.item<int64_t>(), 0);
+  scheduled(actual, 4, std::numeric_limits<double>::infinity());
+  EXPECT_EQUAL(diverged_at.item<int64_t>(), 4);
+  scheduled(actual, 5, 0.7);
+  EXPECT_EQUAL(diverged_at.item<int64_t>(), 4);
+  EXPECT(actual.same_bits(expected));
+}
+
 TEST("no segments is no work") {
   State state(at::ones({4}));
   const State initial(at::ones({4}));

@@ -141,3 +141,15 @@ TEST("bad arguments of dropout are refused by name") {
   EXPECT_THROWS(apply(x, rows, rows, {.p = 0.5, .seed = 0, .layer = 65536, .step = 0}), "layer = 65536");
   EXPECT_THROWS(apply(x, rows, rows, {.p = 0.5, .seed = 0, .layer = 0, .step = -1}), "step = -1");
 }
+
+TEST("a counter adds to step and seed what a replayed graph cannot have as arguments") {
+  const at::Tensor rows = ints(token_rows);
+  const at::Tensor positions = ints(token_positions);
+  const at::Tensor x = reference::noise({9, 100}, 3);
+  const Dropout dropout{.p = 0.3, .seed = 4000000000, .layer = 4, .step = 70000};
+  const at::Tensor counter = at::tensor({69000, 5, 3999999999}, at::kLong);
+  const at::Tensor counted =
+      operators::dropout(x, rows, positions, 0.3, 1, 4, static_cast<int64_t>(Site::ffn_output), 1000, counter);
+  EXPECT(reference::same_bits(counted, apply(x, rows, positions, dropout)));
+  EXPECT_THROWS(operators::dropout(x, rows, positions, 0.3, 1, 4, 1, 1, at::zeros({2}, at::kLong)), "counter");
+}

@@ -5,6 +5,7 @@
 #include <ATen/ops/empty_like.h>
 #include <torch/library.h>
 
+#include <optional>
 #include <tuple>
 
 #include "kernels/checks.h"
@@ -17,14 +18,14 @@ namespace {
 
 at::Tensor bias_activation(const at::Tensor& x, const at::Tensor& bias, int64_t activation, const at::Tensor& rows,
                            const at::Tensor& positions, double p, int64_t seed, int64_t layer, int64_t site,
-                           int64_t step) {
+                           int64_t step, const std::optional<at::Tensor>& counter) {
   const char* op = "bias_activation";
   check_tokens(op, "x", x);
   const int64_t columns = x.size(1);
   check_values(op, "bias", bias, columns, x);
   check_places(op, "x", x, rows, positions);
   const Activation function = checked_activation(op, activation);
-  const DropoutDraw draw = checked_draw(op, Stream::dropout, p, seed, layer, site, step);
+  const DropoutDraw draw = host_draw(op, p, seed, layer, site, step, counter, x);
   at::Tensor y = at::empty_like(x);
   const float* offset = bias.const_data_ptr<float>();
   const int32_t* row = rows.const_data_ptr<int32_t>();
@@ -46,7 +47,7 @@ std::tuple<at::Tensor, at::Tensor> bias_activation_backward(const at::Tensor& gr
                                                             const at::Tensor& bias, int64_t activation,
                                                             const at::Tensor& rows, const at::Tensor& positions,
                                                             double p, int64_t seed, int64_t layer, int64_t site,
-                                                            int64_t step) {
+                                                            int64_t step, const std::optional<at::Tensor>& counter) {
   const char* op = "bias_activation_backward";
   check_tokens(op, "x", x);
   check_tokens_like(op, "grad_y", grad_y, x);
@@ -54,7 +55,7 @@ std::tuple<at::Tensor, at::Tensor> bias_activation_backward(const at::Tensor& gr
   check_values(op, "bias", bias, columns, x);
   check_places(op, "x", x, rows, positions);
   const Activation function = checked_activation(op, activation);
-  const DropoutDraw draw = checked_draw(op, Stream::dropout, p, seed, layer, site, step);
+  const DropoutDraw draw = host_draw(op, p, seed, layer, site, step, counter, x);
   at::Tensor grad_x = at::empty_like(x);
   ColumnSums grad_bias(x.size(0), columns);
   const float* offset = bias.const_data_ptr<float>();

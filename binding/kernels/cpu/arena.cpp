@@ -38,68 +38,31 @@ std::vector<Chunk> plan_chunks(const int64_t* bounds, int64_t segments, const in
   return chunks;
 }
 
-void check_cpu(const char* op, const char* name, const at::Tensor& tensor) {
-  TORCH_CHECK(tensor.device().is_cpu(), "steadytune::", op, ": ", name, " must be on the CPU.");
-}
-
 void adamw_(at::Tensor& values, const at::Tensor& gradients, at::Tensor& moment1, at::Tensor& moment2,
             const std::optional<at::Tensor>& start, const at::Tensor& bounds, const at::Tensor& settings,
             const at::Tensor& flags, const at::Tensor& squared_norm, double lr, double beta1, double beta2, double eps,
             bool bias_correction, int64_t step, double max_grad_norm, const std::optional<at::Tensor>& compute) {
   const char* op = "adamw_";
-  check_buffer(op, "values", values, values);
-  check_buffer(op, "gradients", gradients, values);
-  check_buffer(op, "moment1", moment1, values);
-  check_buffer(op, "moment2", moment2, values);
-  const bool has_start = start.has_value() && start->defined();
-  if (has_start) {
-    check_buffer(op, "start", *start, values);
-  }
-  const bool copies = compute.has_value() && compute->defined();
-  if (copies) {
-    check_buffer(op, "compute", *compute, values, at::kBFloat16);
-  }
-  check_cpu(op, "bounds", bounds);
-  check_bounds(op, bounds, values.numel());
-  check_flags(op, flags, bounds);
-  check_tensor(op, "settings", settings, at::kFloat, 2);
-  check_device(op, "settings", settings, bounds);
-  const int64_t segments = bounds.size(0);
-  TORCH_CHECK(settings.size(0) == segments && settings.size(1) == 2, "steadytune::adamw_: settings must be [", segments,
-              ", 2].");
-  check_tensor(op, "squared_norm", squared_norm, at::kDouble, 0);
-  check_cpu(op, "squared_norm", squared_norm);
+  check_adamw(op, {values, gradients, moment1, moment2, start, bounds, settings, flags, squared_norm, compute},
+              {beta1, beta2, eps, max_grad_norm});
   TORCH_CHECK(step >= 1, "steadytune::adamw_: step = ", step, " must count from 1.");
-  TORCH_CHECK(beta1 >= 0.0 && beta1 < 1.0 && beta2 >= 0.0 && beta2 < 1.0, "steadytune::adamw_: betas ", beta1, ", ",
-              beta2, " are outside 0 <= beta < 1.");
-  TORCH_CHECK(eps >= 0.0 && max_grad_norm >= 0.0, "steadytune::adamw_: eps = ", eps,
-              " and max_grad_norm = ", max_grad_norm, " must not be negative.");
+  const bool has_start = start.has_value() && start->defined();
+  const bool copies = compute.has_value() && compute->defined();
+  const int64_t segments = bounds.size(0);
 
-  const double norm = std::sqrt(*squared_norm.const_data_ptr<double>());
-  if (!std::isfinite(norm)) {
+  const double squares = *squared_norm.const_data_ptr<double>();
+  if (!std::isfinite(squares)) {
     return;
   }
-  const double clip = max_grad_norm > 0.0 ? std::min(1.0, max_grad_norm / (norm + 1e-6)) : 1.0;
-  const double correction1 = bias_correction ? 1.0 - std::pow(beta1, static_cast<double>(step)) : 1.0;
-  const double correction2 = bias_correction ? 1.0 - std::pow(beta2, static_cast<double>(step)) : 1.0;
+  const AdamwStep shared = adamw_step(lr, beta1, beta2, eps, bias_correction, step, max_grad_norm, squares);
   const int32_t* flag = flags.const_data_ptr<int32_t>();
   const float* setting = settings.const_data_ptr<float>();
   std::vector<AdamwCoefficients> coefficients(segments);
   for (int64_t segment = 0; segment < segments; ++segment) {
-    const double segment_lr = lr * setting[2 * segment];
-    const double decay = setting[2 * segment + 1];
-    TORCH_CHECK(has_start || (flag[segment] & segment_decay_towards_start) == 0 || decay == 0.0,
+    const float decay = setting[2 * segment + 1];
+    TORCH_CHECK(has_start || (flag[segment] & segment_decay_towards_start) == 0 || decay == 0.0f,
                 "steadytune::adamw_: segment ", segment, " decays towards the start, but no start values were given.");
-    coefficients[segment] = {
-        .clip = static_cast<float>(clip),
-        .beta2 = static_cast<float>(beta2),
-        .one_minus_beta1 = static_cast<float>(1.0 - beta1),
-        .one_minus_beta2 = static_cast<float>(1.0 - beta2),
-        .denominator_scale = static_cast<float>(1.0 / std::sqrt(correction2)),
-        .eps = static_cast<float>(eps),
-        .step_size = static_cast<float>(segment_lr / correction1),
-        .decay = static_cast<float>((flag[segment] & segment_decay_unscaled) != 0 ? decay : segment_lr * decay),
-    };
+    coefficients[segment] = adamw_coefficients(shared, setting[2 * segment], decay, flag[segment]);
   }
 
   float* value = values.mutable_data_ptr<float>();
@@ -120,11 +83,35 @@ void adamw_(at::Tensor& values, const at::Tensor& gradients, at::Tensor& moment1
   });
 }
 
+double number_of(const at::Tensor& loss) {
+  return loss.scalar_type() == at::kFloat ? *loss.const_data_ptr<float>() : *loss.const_data_ptr<double>();
+}
+
+void adamw_scheduled_(at::Tensor& values, const at::Tensor& gradients, at::Tensor& moment1, at::Tensor& moment2,
+                      const std::optional<at::Tensor>& start, const at::Tensor& bounds, const at::Tensor& settings,
+                      const at::Tensor& flags, const at::Tensor& squared_norm, const at::Tensor& loss,
+                      const at::Tensor& lr, const at::Tensor& counter, at::Tensor& diverged_at, double beta1,
+                      double beta2, double eps, bool bias_correction, double max_grad_norm,
+                      const std::optional<at::Tensor>& compute) {
+  const char* op = "adamw_scheduled_";
+  check_schedule(op, values, loss, lr, counter, diverged_at);
+  check_tensor(op, "squared_norm", squared_norm, at::kDouble, 0);
+  const int64_t step = counter.const_data_ptr<int64_t>()[0];
+  int64_t& diverged = *diverged_at.mutable_data_ptr<int64_t>();
+  if (diverged == 0 && !(std::isfinite(number_of(loss)) && std::isfinite(*squared_norm.const_data_ptr<double>()))) {
+    diverged = step;
+  }
+  if (diverged != 0) {
+    return;
+  }
+  adamw_(values, gradients, moment1, moment2, start, bounds, settings, flags, squared_norm,
+         *lr.const_data_ptr<double>(), beta1, beta2, eps, bias_correction, step, max_grad_norm, compute);
+}
+
 at::Tensor squared_norm(const at::Tensor& gradients, const at::Tensor& bounds, const at::Tensor& flags) {
   const char* op = "squared_norm";
   check_buffer(op, "gradients", gradients, gradients);
-  check_cpu(op, "bounds", bounds);
-  check_bounds(op, bounds, gradients.numel());
+  check_bounds(op, bounds, gradients);
   check_flags(op, flags, bounds);
   const float* gradient = gradients.const_data_ptr<float>();
   const std::vector<Chunk> chunks =
@@ -148,8 +135,7 @@ at::Tensor segment_squared_distance(const at::Tensor& values, const at::Tensor& 
   const char* op = "segment_squared_distance";
   check_buffer(op, "values", values, values);
   check_buffer(op, "start", start, values);
-  check_cpu(op, "bounds", bounds);
-  check_bounds(op, bounds, values.numel());
+  check_bounds(op, bounds, values);
   const float* value = values.const_data_ptr<float>();
   const float* origin = start.const_data_ptr<float>();
   const std::vector<Chunk> chunks = plan_chunks(bounds.const_data_ptr<int64_t>(), bounds.size(0), nullptr);
@@ -173,6 +159,7 @@ at::Tensor segment_squared_distance(const at::Tensor& values, const at::Tensor& 
 
 TORCH_LIBRARY_IMPL(steadytune, CPU, m) {
   m.impl("adamw_", adamw_);
+  m.impl("adamw_scheduled_", adamw_scheduled_);
   m.impl("squared_norm", squared_norm);
   m.impl("segment_squared_distance", segment_squared_distance);
 }

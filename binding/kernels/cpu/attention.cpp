@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <optional>
 #include <tuple>
 #include <vector>
 
@@ -97,10 +98,10 @@ AttentionRow<Scalar> attention_row(const at::Tensor& qkv, const int32_t* offsets
 
 std::tuple<at::Tensor, at::Tensor> packed_attention(const at::Tensor& qkv_any, const at::Tensor& row_offsets,
                                                     const at::Tensor& row_numbers, int64_t heads, bool causal, double p,
-                                                    int64_t seed, int64_t layer, int64_t site, int64_t step) {
+                                                    int64_t seed, int64_t layer, int64_t site, int64_t step,
+                                                    const std::optional<at::Tensor>& counter) {
   const int64_t hidden = check_attention("packed_attention", qkv_any, row_offsets, row_numbers, heads);
-  check_device("packed_attention", "row_numbers", row_numbers, qkv_any);
-  const DropoutDraw draw = checked_draw("packed_attention", Stream::dropout, p, seed, layer, site, step);
+  const DropoutDraw draw = host_draw("packed_attention", p, seed, layer, site, step, counter, qkv_any);
   const at::Tensor qkv = qkv_any.contiguous();
   const int64_t tokens = qkv.size(0);
   at::Tensor output = at::empty({tokens, hidden}, qkv.options());
@@ -129,20 +130,13 @@ std::tuple<at::Tensor, at::Tensor> packed_attention(const at::Tensor& qkv_any, c
 at::Tensor packed_attention_backward(const at::Tensor& grad_output_any, const at::Tensor& qkv_any,
                                      const at::Tensor& output, const at::Tensor& logsumexp,
                                      const at::Tensor& row_offsets, const at::Tensor& row_numbers, int64_t heads,
-                                     bool causal, double p, int64_t seed, int64_t layer, int64_t site, int64_t step) {
+                                     bool causal, double p, int64_t seed, int64_t layer, int64_t site, int64_t step,
+                                     const std::optional<at::Tensor>& counter) {
   const char* op = "packed_attention_backward";
   const int64_t hidden = check_attention(op, qkv_any, row_offsets, row_numbers, heads);
   const int64_t tokens = qkv_any.size(0);
-  check_device(op, "row_numbers", row_numbers, qkv_any);
-  check_device(op, "grad_output", grad_output_any, qkv_any);
-  TORCH_CHECK(grad_output_any.scalar_type() == qkv_any.scalar_type() && grad_output_any.sizes() == output.sizes() &&
-                  output.dim() == 2 && output.size(0) == tokens && output.size(1) == hidden,
-              "steadytune::packed_attention_backward: grad_output and output must be [", tokens, ", ", hidden,
-              "] in the dtype of qkv.");
-  check_tensor(op, "logsumexp", logsumexp, at::kFloat, 2);
-  TORCH_CHECK(logsumexp.size(0) == heads && logsumexp.size(1) == tokens,
-              "steadytune::packed_attention_backward: logsumexp must be [", heads, ", ", tokens, "].");
-  const DropoutDraw draw = checked_draw(op, Stream::dropout, p, seed, layer, site, step);
+  check_attention_grads(op, grad_output_any, qkv_any, output, logsumexp, heads);
+  const DropoutDraw draw = host_draw(op, p, seed, layer, site, step, counter, qkv_any);
   const at::Tensor qkv = qkv_any.contiguous();
   const at::Tensor grad_output = grad_output_any.contiguous();
   at::Tensor grad_qkv = at::empty_like(qkv);

@@ -3,6 +3,8 @@
 #include <ATen/ops/empty_like.h>
 #include <torch/library.h>
 
+#include <optional>
+
 #include "kernels/checks.h"
 #include "kernels/cpu/dispatch.h"
 #include "kernels/cpu/vector_kernels.h"
@@ -11,9 +13,9 @@ namespace steadytune::kernels::cpu {
 namespace {
 
 at::Tensor dropout(const at::Tensor& x, const at::Tensor& rows, const at::Tensor& positions, double p, int64_t seed,
-                   int64_t layer, int64_t site, int64_t step) {
+                   int64_t layer, int64_t site, int64_t step, const std::optional<at::Tensor>& counter) {
   check_dropout(x, rows, positions);
-  const DropoutDraw draw = checked_draw("dropout", Stream::dropout, p, seed, layer, site, step);
+  const DropoutDraw draw = host_draw("dropout", p, seed, layer, site, step, counter, x);
   if (draw.threshold == 0) {
     return x;
   }

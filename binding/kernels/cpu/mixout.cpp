@@ -86,21 +86,17 @@ void for_each_piece(const char* op, const at::Tensor& like, const MixoutArgument
 
 at::Tensor mixout(const at::Tensor& values, const at::Tensor& target, const std::optional<at::Tensor>& mask,
                   at::ArrayRef<double> p, bool column, bool /*exact_gradient*/, at::ScalarType dtype, int64_t seed,
-                  int64_t layer, int64_t site, int64_t step, int64_t micro_batch) {
+                  int64_t layer, int64_t site, int64_t step, int64_t micro_batch,
+                  const std::optional<at::Tensor>& counter) {
   const char* op = "mixout";
-  check_tensor(op, "values", values, at::kFloat, 2);
-  check_tensor(op, "target", target, at::kFloat, 2);
-  check_device(op, "target", target, values);
-  TORCH_CHECK(target.sizes() == values.sizes(), "steadytune::mixout: target is ", target.sizes(), ", values are ",
-              values.sizes(), ".");
-  TORCH_CHECK(dtype == at::kFloat || dtype == at::kBFloat16,
-              "steadytune::mixout: dtype must be float32 or bfloat16, not ", dtype, ".");
+  check_mixout_values(values, target, dtype);
   at::Tensor output = at::empty(values.sizes(), values.options().dtype(dtype));
+  const HostPlace place = host_place(op, seed, step, micro_batch, counter, values);
   const float* value = values.const_data_ptr<float>();
   const float* start = target.const_data_ptr<float>();
   dispatch_floating(dtype, [&]<typename Scalar>() {
     Scalar* to = output.mutable_data_ptr<Scalar>();
-    for_each_piece(op, values, {mask, p, column, seed, layer, site, step, micro_batch}, true,
+    for_each_piece(op, values, {mask, p, column, place.seed, layer, site, place.step, place.micro_batch}, true,
                    [&](int64_t first, int64_t count, const float* factors) {
                      vector_kernels().of<Scalar>().mixout(value + first, start + first, factors, to + first, count);
                    });
@@ -110,16 +106,17 @@ at::Tensor mixout(const at::Tensor& values, const at::Tensor& target, const std:
 
 at::Tensor mixout_backward(const at::Tensor& grad_output_any, const std::optional<at::Tensor>& mask,
                            at::ArrayRef<double> p, bool column, bool exact_gradient, int64_t seed, int64_t layer,
-                           int64_t site, int64_t step, int64_t micro_batch) {
+                           int64_t site, int64_t step, int64_t micro_batch, const std::optional<at::Tensor>& counter) {
   const char* op = "mixout_backward";
   check_floating(op, "grad_output", grad_output_any, 2);
   const at::Tensor grad_output = grad_output_any.contiguous();
   at::Tensor grad_values = at::empty(grad_output.sizes(), grad_output.options().dtype(at::kFloat));
+  const HostPlace place = host_place(op, seed, step, micro_batch, counter, grad_output);
   float* to = grad_values.mutable_data_ptr<float>();
   dispatch_floating(grad_output.scalar_type(), [&]<typename Scalar>() {
     const Scalar* from = grad_output.const_data_ptr<Scalar>();
-    for_each_piece(op, grad_output, {mask, p, column, seed, layer, site, step, micro_batch}, exact_gradient,
-                   [&](int64_t first, int64_t count, const float* factors) {
+    for_each_piece(op, grad_output, {mask, p, column, place.seed, layer, site, place.step, place.micro_batch},
+                   exact_gradient, [&](int64_t first, int64_t count, const float* factors) {
                      vector_kernels().of<Scalar>().mixout_backward(from + first, factors, to + first, count);
                    });
   });

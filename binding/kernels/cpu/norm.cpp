@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <memory>
+#include <optional>
 #include <tuple>
 
 #include "kernels/checks.h"
@@ -16,12 +17,10 @@
 namespace steadytune::kernels::cpu {
 namespace {
 
-std::tuple<at::Tensor, at::Tensor, at::Tensor> dropout_add_norm(const at::Tensor& x, const at::Tensor& bias,
-                                                                const at::Tensor& residual, const at::Tensor& weight,
-                                                                const at::Tensor& norm_bias, double eps,
-                                                                const at::Tensor& rows, const at::Tensor& positions,
-                                                                double p, int64_t seed, int64_t layer, int64_t site,
-                                                                int64_t step) {
+std::tuple<at::Tensor, at::Tensor, at::Tensor> dropout_add_norm(
+    const at::Tensor& x, const at::Tensor& bias, const at::Tensor& residual, const at::Tensor& weight,
+    const at::Tensor& norm_bias, double eps, const at::Tensor& rows, const at::Tensor& positions, double p,
+    int64_t seed, int64_t layer, int64_t site, int64_t step, const std::optional<at::Tensor>& counter) {
   const char* op = "dropout_add_norm";
   check_tokens(op, "x", x);
   check_tokens_like(op, "residual", residual, x);
@@ -32,7 +31,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> dropout_add_norm(const at::Tensor
   check_places(op, "x", x, rows, positions);
   TORCH_CHECK(eps >= 0.0 && std::isfinite(eps), "steadytune::", op, ": eps = ", eps,
               " must be finite and not negative.");
-  const DropoutDraw draw = checked_draw(op, Stream::dropout, p, seed, layer, site, step);
+  const DropoutDraw draw = host_draw(op, p, seed, layer, site, step, counter, x);
   at::Tensor y = at::empty_like(x);
   at::Tensor normalized = at::empty_like(x);
   at::Tensor rstd = at::empty({x.size(0)}, weight.options());
@@ -70,7 +69,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> dropout_add_norm(const at::Tensor
 std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> dropout_add_norm_backward(
     const at::Tensor& grad_y, const at::Tensor& normalized, const at::Tensor& rstd, const at::Tensor& weight,
     const at::Tensor& rows, const at::Tensor& positions, double p, int64_t seed, int64_t layer, int64_t site,
-    int64_t step) {
+    int64_t step, const std::optional<at::Tensor>& counter) {
   const char* op = "dropout_add_norm_backward";
   check_tokens(op, "normalized", normalized);
   check_tokens_like(op, "grad_y", grad_y, normalized);
@@ -79,7 +78,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> dropout_a
   check_values(op, "rstd", rstd, tokens, normalized);
   check_values(op, "weight", weight, columns, normalized);
   check_places(op, "normalized", normalized, rows, positions);
-  const DropoutDraw draw = checked_draw(op, Stream::dropout, p, seed, layer, site, step);
+  const DropoutDraw draw = host_draw(op, p, seed, layer, site, step, counter, normalized);
   const bool drops = draw.threshold > 0;
   at::Tensor grad_residual = at::empty_like(normalized);
   at::Tensor grad_x = drops ? at::empty_like(normalized) : grad_residual;

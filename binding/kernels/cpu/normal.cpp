@@ -13,10 +13,7 @@ namespace steadytune::kernels::cpu {
 namespace {
 
 void normal_(at::Tensor& x, double std, int64_t seed, int64_t stream, int64_t layer, int64_t site) {
-  check_tensor("normal_", "x", x, at::kFloat, x.dim());
-  TORCH_CHECK(std >= 0.0 && std::isfinite(std), "steadytune::normal_: std = ", std,
-              " must be finite and not negative.");
-  const PhiloxKey key = checked_key("normal_", seed, stream, layer, site);
+  const PhiloxKey key = check_normal(x, std, seed, stream, layer, site);
   float* values = x.mutable_data_ptr<float>();
   const int64_t count = x.numel();
   constexpr int64_t block_elements = 4;
