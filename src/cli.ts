@@ -33,6 +33,8 @@ async function createProgram(args: readonly string[]): Promise<Command> {
     .version(packageVersion(), "--version", "print the version")
     .helpOption("-h, --help", "print help")
     .helpCommand("help [command]", "print help of a command")
+    // Flags behind a verb are that verb's, also below `study`, which has some of the same names itself.
+    .enablePositionalOptions()
     .exitOverride()
     .configureOutput({ outputError: (text, write) => write(describeUsageError(text)) });
   const called = args[0] === "help" ? args[1] : args[0];

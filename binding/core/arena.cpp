@@ -1,6 +1,7 @@
 #include "core/arena.h"
 
 #include "core/error.h"
+#include "core/zero_pages.h"
 
 namespace steadytune {
 namespace {
@@ -24,12 +25,17 @@ Arena::Arena(std::vector<ParameterInfo> parameters, at::ScalarType compute) : pa
     bounds[i][1] = elements_;
     index_.emplace(parameter.name, static_cast<size_t>(i));
   }
-  values_ = at::zeros({elements_}, at::kFloat);
-  if (compute != at::kFloat) compute_ = at::empty({elements_}, compute);
+  values_ = zero_pages(elements_, at::kFloat);
+  if (compute != at::kFloat) compute_ = zero_pages(elements_, compute);
 }
 
 void Arena::refresh_compute() {
-  if (compute_.defined() && compute_is_stale_) compute_.copy_(values_);
+  if (compute_.defined() && compute_is_stale_) {
+    for (size_t i = 0; i < parameters_.size(); ++i) {
+      if (parameters_[i].role == Role::embedding) continue;
+      view(compute_, i).copy_(view(values_, i));
+    }
+  }
   compute_is_stale_ = false;
 }
 
@@ -51,17 +57,17 @@ at::Tensor Arena::joined_view(const at::Tensor& buffer, size_t index, size_t cou
 }
 
 void Arena::allocate_gradients() {
-  if (!gradients_.defined()) gradients_ = at::zeros_like(values_);
+  if (!gradients_.defined()) gradients_ = zero_pages(elements_, at::kFloat);
 }
 
 void Arena::allocate_moments() {
   if (moment1_.defined()) return;
-  moment1_ = at::zeros_like(values_);
-  moment2_ = at::zeros_like(values_);
+  moment1_ = zero_pages(elements_, at::kFloat);
+  moment2_ = zero_pages(elements_, at::kFloat);
 }
 
 void Arena::allocate_start() {
-  if (!start_.defined()) start_ = at::empty_like(values_);
+  if (!start_.defined()) start_ = zero_pages(elements_, at::kFloat);
 }
 
 void Arena::keep_start() {

@@ -11,9 +11,10 @@
 namespace steadytune {
 
 /// All parameters of one model in flat contiguous float32 buffers: values, gradients and both moments, with the start
-/// values when somebody needs them, and a copy of the values in the compute dtype where that is another one. Segments
-/// begin on 256-byte boundaries (joined ones lie back to back), so that the optimizer, the gradient norm, a snapshot
-/// and zeroing are one pass each. Gaps between segments stay zero.
+/// values when somebody needs them, and a copy of the values in the compute dtype where that is another one (embeddings
+/// excepted: they are looked up in float32). Buffers are zero pages: untouched words take no gradients or moments.
+/// Segments begin on 256-byte boundaries (joined ones lie back to back), so that the optimizer, the gradient norm, a
+/// snapshot and zeroing are one pass each. Gaps between segments stay zero.
 class Arena {
  public:
   /// With `compute` bfloat16 a copy of all values in that dtype is kept beside them.

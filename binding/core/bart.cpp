@@ -2,6 +2,8 @@
 
 #include <string>
 
+#include "core/fused.h"
+
 namespace steadytune {
 namespace {
 
@@ -36,8 +38,8 @@ void Bart::list(ParameterList& list, const EncoderShape& shape) {
   Head::list(list, shape);
 }
 
-Bart::Bart(const EncoderShape& shape, Arena& arena, at::ScalarType compute)
-    : Model(arena),
+Bart::Bart(const EncoderShape& shape, Arena& arena, at::ScalarType compute, Form form)
+    : Model(arena, form),
       shape_(shape),
       compute_(compute),
       word_(leaves_, "embeddings.word"),
@@ -54,6 +56,19 @@ Bart::Bart(const EncoderShape& shape, Arena& arena, at::ScalarType compute)
 
 at::Tensor Bart::embed(const Pass& pass, const at::Tensor& ids, const Embedding& position, const Norm& norm,
                        Site site) const {
+  if (pass.form == Form::fused) {
+    return fused::embed(pass, {
+                                  .word = word_,
+                                  .position = position,
+                                  .segment = nullptr,
+                                  .word_scale = shape_.embedding_scale,
+                                  .norm = norm,
+                                  .dropout = shape_.hidden_dropout,
+                                  .site = site,
+                                  .word_ids = ids,
+                                  .dtype = compute_,
+                              });
+  }
   const at::Tensor sum = word_(ids) * shape_.embedding_scale + position(pass.batch.position_ids);
   return drop_tokens(pass, norm(sum), shape_.hidden_dropout, 0, site).to(compute_);
 }

@@ -13,7 +13,7 @@ namespace steadytune {
 class Bart : public Model {
  public:
   static void list(ParameterList& list, const EncoderShape& shape);
-  Bart(const EncoderShape& shape, Arena& arena, at::ScalarType compute);
+  Bart(const EncoderShape& shape, Arena& arena, at::ScalarType compute, Form form);
 
   Output forward(const Pass& pass, bool keep_hidden_states) const override;
 

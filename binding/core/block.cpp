@@ -33,7 +33,10 @@ SelfAttention::SelfAttention(Leaves& leaves, const EncoderShape& shape, const Bl
       heads_(heads),
       qkv_(leaves, place.prefix + "attention.query", 3),
       output_(leaves, place.prefix + "attention.output"),
-      norm_(leaves, place.prefix + "attention.norm", shape.layer_norm_eps) {}
+      norm_(leaves, place.prefix + "attention.norm", shape.layer_norm_eps) {
+  leaves.write_whole(qkv_.weight);
+  leaves.write_whole(output_.weight);
+}
 
 at::Tensor SelfAttention::operator()(const Pass& pass, const at::Tensor& x, bool causal, bool summary_only) const {
   const double p = shape_.switches().attention_output_dropout ? shape_.hidden_dropout : 0;
@@ -82,7 +85,10 @@ FeedForward::FeedForward(Leaves& leaves, const EncoderShape& shape, const BlockP
       number_(place.number),
       intermediate_(leaves, place.prefix + "ffn.intermediate"),
       output_(leaves, place.prefix + "ffn.output"),
-      norm_(leaves, place.prefix + "ffn.norm", shape.layer_norm_eps) {}
+      norm_(leaves, place.prefix + "ffn.norm", shape.layer_norm_eps) {
+  leaves.write_whole(intermediate_.weight);
+  leaves.write_whole(output_.weight);
+}
 
 at::Tensor FeedForward::operator()(const Pass& pass, const at::Tensor& x, bool summary_only) const {
   if (pass.form == Form::fused) {

@@ -1,5 +1,7 @@
 #include "core/encoder.h"
 
+#include "core/fused.h"
+
 namespace steadytune {
 
 void Encoder::list(ParameterList& list, const EncoderShape& shape) {
@@ -15,8 +17,8 @@ void Encoder::list(ParameterList& list, const EncoderShape& shape) {
   Head::list(list, shape);
 }
 
-Encoder::Encoder(const EncoderShape& shape, Arena& arena, at::ScalarType compute)
-    : Model(arena),
+Encoder::Encoder(const EncoderShape& shape, Arena& arena, at::ScalarType compute, Form form)
+    : Model(arena, form),
       shape_(shape),
       compute_(compute),
       word_(leaves_, "embeddings.word"),
@@ -29,13 +31,30 @@ Encoder::Encoder(const EncoderShape& shape, Arena& arena, at::ScalarType compute
 }
 
 at::Tensor Encoder::embed(const Pass& pass) const {
+  const at::Tensor embedded = pass.form == Form::fused ? fused_embeddings(pass) : plain_embeddings(pass);
+  return projection_ ? (*projection_)(pass, embedded) : embedded;
+}
+
+at::Tensor Encoder::fused_embeddings(const Pass& pass) const {
+  return fused::embed(pass, {
+                                .word = word_,
+                                .position = position_,
+                                .segment = segment_ ? &*segment_ : nullptr,
+                                .word_scale = 1,
+                                .norm = embedding_norm_,
+                                .dropout = shape_.hidden_dropout,
+                                .site = Site::embeddings,
+                                .word_ids = pass.batch.token_ids,
+                                .dtype = compute_,
+                            });
+}
+
+at::Tensor Encoder::plain_embeddings(const Pass& pass) const {
   const PackedBatch& batch = pass.batch;
   at::Tensor sum = word_(batch.token_ids);
   if (segment_) sum = sum + (*segment_)(batch.segment_ids);
   sum = sum + position_(batch.position_ids);
-  const at::Tensor dropped =
-      drop_tokens(pass, embedding_norm_(sum), shape_.hidden_dropout, 0, Site::embeddings).to(compute_);
-  return projection_ ? (*projection_)(pass, dropped) : dropped;
+  return drop_tokens(pass, embedding_norm_(sum), shape_.hidden_dropout, 0, Site::embeddings).to(compute_);
 }
 
 Model::Output Encoder::forward(const Pass& pass, bool keep_hidden_states) const {

@@ -14,12 +14,14 @@ namespace steadytune {
 class Encoder : public Model {
  public:
   static void list(ParameterList& list, const EncoderShape& shape);
-  Encoder(const EncoderShape& shape, Arena& arena, at::ScalarType compute);
+  Encoder(const EncoderShape& shape, Arena& arena, at::ScalarType compute, Form form);
 
   Output forward(const Pass& pass, bool keep_hidden_states) const override;
 
  private:
   at::Tensor embed(const Pass& pass) const;
+  at::Tensor fused_embeddings(const Pass& pass) const;
+  at::Tensor plain_embeddings(const Pass& pass) const;
 
   const EncoderShape& shape_;
   at::ScalarType compute_;

@@ -5,8 +5,10 @@
 #include <cmath>
 #include <cstring>
 
+#include "core/block_cache.h"
 #include "core/error.h"
 #include "core/operators.h"
+#include "core/zero_pages.h"
 
 namespace steadytune {
 namespace {
@@ -62,8 +64,10 @@ Engine::Engine(const EncoderShape& shape, at::ScalarType compute, Form form)
     : shape_((shape.check(), shape)),
       form_(form),
       arena_(Model::parameters(shape), form == Form::fused ? compute : at::kFloat),
-      model_(Model::make(shape_, arena_, compute)),
+      model_(Model::make(shape_, arena_, compute, form)),
       touched_words_(arena_, arena_.index_of("embeddings.word.weight")) {}
+
+Engine::~Engine() { BlockCache::release_installed(); }
 
 int64_t Engine::bytes() const {
   int64_t bytes = arena_.bytes();
@@ -121,6 +125,8 @@ void Engine::set_plan(const std::vector<ParameterPlan>& plan, int64_t init_seed,
     if (entry.mixout) check_mixout(arena_.parameters()[i], *entry.mixout);
   }
   model_->check_mixing(plan);
+  // What loading and earlier trials have left is of other sizes than what training will ask for.
+  BlockCache::release_installed();
   const at::NoGradGuard no_grad;
   for (size_t i = 0; i < count; ++i) reset(i, plan[i], init_seed);
   arena_.values_changed();
@@ -137,8 +143,8 @@ void Engine::set_plan(const std::vector<ParameterPlan>& plan, int64_t init_seed,
   }
   model_->mix_parameters(plan);
   arena_.allocate_moments();
-  arena_.moment1().zero_();
-  arena_.moment2().zero_();
+  zero_again(arena_.moment1());
+  zero_again(arena_.moment2());
 }
 
 void Engine::train_with(const std::vector<ParameterPlan>& plan) {
@@ -149,19 +155,18 @@ void Engine::train_with(const std::vector<ParameterPlan>& plan) {
     any_trained_ |= !plan[i].frozen;
   }
   model_->train_parameters(frozen);
-  arena_.gradients().zero_();
+  zero_again(arena_.gradients());
   plan_ = plan;
   touched_words_.clear();
   segments_ = cut_segments(arena_, plan_, touched_words_);
 }
 
-/// Words outside the step before have no gradient to be cleared of.
+/// The table of words has gradients only where the step before had words: giving those pages back is quicker than
+/// writing zeros, and keeps the gradients of all words ever seen from staying in memory.
 void Engine::zero_gradients() {
-  const int64_t begin = arena_.begin_of(touched_words_.table());
-  const int64_t end = begin + arena_.parameters()[touched_words_.table()].elements();
-  arena_.gradients().narrow(0, 0, begin).zero_();
-  touched_words_.zero_marked(arena_.gradients());
-  arena_.gradients().narrow(0, end, arena_.elements() - end).zero_();
+  const size_t words = touched_words_.table();
+  model_->clear_gradients(words);
+  zero_again(arena_.gradient(words));
 }
 
 void Engine::accumulate(const PackedBatch& batch, const DrawKey& draws, int64_t rows_of_step, double& loss,
@@ -195,6 +200,7 @@ StepResult Engine::train(const std::vector<PackedBatch>& parts, const StepOption
   }
 
   const at::NoGradGuard no_grad;
+  model_->finish_gradients();
   if (touched_words_.count() != segments_.words) segments_ = cut_segments(arena_, plan_, touched_words_);
   const auto& [bounds, settings, flags, words] = segments_;
   const at::Tensor squared_norm = operators::squared_norm(arena_.gradients(), bounds, flags);
@@ -234,6 +240,7 @@ StepResult Engine::gradients(const PackedBatch& batch, const std::atomic<bool>& 
   StepResult result{0, 0, true};
   accumulate(batch, {}, batch.rows(), result.loss, stop);
   const at::NoGradGuard no_grad;
+  model_->finish_gradients();
   segments_ = cut_segments(arena_, plan_, touched_words_);
   result.grad_norm =
       std::sqrt(operators::squared_norm(arena_.gradients(), segments_.bounds, segments_.flags).item<double>());
@@ -248,26 +255,46 @@ at::Tensor Engine::read_gradient(const std::string& name) const {
   return arena_.gradient(arena_.index_of(name)).clone();
 }
 
-at::Tensor Engine::read_buffer(ArenaBuffer buffer) const {
-  const at::Tensor& source = buffer == ArenaBuffer::parameters ? arena_.values()
-                             : buffer == ArenaBuffer::moment1  ? arena_.moment1()
-                             : buffer == ArenaBuffer::moment2  ? arena_.moment2()
-                                                               : arena_.start();
-  return source.defined() ? source.clone() : at::empty({0}, at::kFloat);
+const at::Tensor& Engine::buffer_of(ArenaBuffer buffer) const {
+  switch (buffer) {
+    case ArenaBuffer::parameters:
+      return arena_.values();
+    case ArenaBuffer::moment1:
+      return arena_.moment1();
+    case ArenaBuffer::moment2:
+      return arena_.moment2();
+    case ArenaBuffer::start:
+      return arena_.start();
+  }
+  throw Error("ERR_INTERNAL", "a buffer of the arena is none of those known");
 }
 
-void Engine::write_buffer(ArenaBuffer buffer, const float* values, size_t count) {
-  if (count != static_cast<size_t>(arena_.elements())) {
-    throw Error("ERR_STATE", "a buffer of " + std::to_string(count) + " values does not fit a model of " +
-                                 std::to_string(arena_.elements()));
+int64_t Engine::buffer_length(ArenaBuffer buffer) const {
+  const at::Tensor& source = buffer_of(buffer);
+  return source.defined() ? source.numel() : 0;
+}
+
+at::Tensor Engine::read_buffer(ArenaBuffer buffer, const std::optional<ElementRange>& range) const {
+  const int64_t length = buffer_length(buffer);
+  const auto [begin, end] = range.value_or(ElementRange{0, length});
+  if (begin < 0 || begin > end || end > length) {
+    throw Error("ERR_INTERNAL", "a buffer of " + std::to_string(length) + " values was read from " +
+                                    std::to_string(begin) + " to " + std::to_string(end));
+  }
+  return length == 0 ? at::empty({0}, at::kFloat) : buffer_of(buffer).narrow(0, begin, end - begin).clone();
+}
+
+void Engine::write_buffer(ArenaBuffer buffer, const float* values, size_t count, std::optional<int64_t> begin) {
+  const int64_t size = static_cast<int64_t>(count);
+  const bool fits = begin ? *begin >= 0 && *begin <= arena_.elements() - size : size == arena_.elements();
+  if (!fits) {
+    throw Error("ERR_STATE", "a buffer of " + std::to_string(begin.value_or(0) + size) +
+                                 " values does not fit a model of " + std::to_string(arena_.elements()));
   }
   if (buffer == ArenaBuffer::moment1 || buffer == ArenaBuffer::moment2) arena_.allocate_moments();
   if (buffer == ArenaBuffer::start) arena_.allocate_start();
-  const at::Tensor& target = buffer == ArenaBuffer::parameters ? arena_.values()
-                             : buffer == ArenaBuffer::moment1  ? arena_.moment1()
-                             : buffer == ArenaBuffer::moment2  ? arena_.moment2()
-                                                               : arena_.start();
-  std::memcpy(target.data_ptr(), values, count * sizeof(float));
+  const at::Tensor& target = buffer_of(buffer);
+  copy_to_pages(target.mutable_data_ptr<float>() + begin.value_or(0), values, size);
   if (buffer == ArenaBuffer::parameters) arena_.values_changed();
   if (!plan_.empty() && (buffer == ArenaBuffer::moment1 || buffer == ArenaBuffer::moment2)) {
     touched_words_.adopt(target);

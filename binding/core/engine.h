@@ -49,6 +49,11 @@ struct ForwardResult {
 
 enum class ArenaBuffer { parameters, moment1, moment2, start };
 
+struct ElementRange {
+  int64_t begin;
+  int64_t end;
+};
+
 /// Raw values of one parameter as a checkpoint stores them.
 struct StoredValues {
   at::ScalarType dtype;
@@ -60,6 +65,7 @@ struct StoredValues {
 class Engine {
  public:
   Engine(const EncoderShape& shape, at::ScalarType compute, Form form);
+  ~Engine();
 
   const EncoderShape& shape() const { return shape_; }
   const std::vector<ParameterInfo>& parameters() const { return arena_.parameters(); }
@@ -76,8 +82,12 @@ class Engine {
   /// Copies, float32.
   at::Tensor read_parameter(const std::string& name) const;
   at::Tensor read_gradient(const std::string& name) const;
-  at::Tensor read_buffer(ArenaBuffer buffer) const;
-  void write_buffer(ArenaBuffer buffer, const float* values, size_t count);
+  /// 0 for a buffer that is not kept.
+  int64_t buffer_length(ArenaBuffer buffer) const;
+  /// All of it without a range.
+  at::Tensor read_buffer(ArenaBuffer buffer, const std::optional<ElementRange>& range) const;
+  /// From element `begin` on; without one the values must be all of the buffer.
+  void write_buffer(ArenaBuffer buffer, const float* values, size_t count, std::optional<int64_t> begin);
 
   void snapshot(const std::string& slot);
   void restore(const std::string& slot);
@@ -93,6 +103,7 @@ class Engine {
   void reset(size_t index, const ParameterPlan& plan, int64_t init_seed);
   void train_with(const std::vector<ParameterPlan>& plan);
   void zero_gradients();
+  const at::Tensor& buffer_of(ArenaBuffer buffer) const;
   const at::Tensor& find_snapshot(const std::string& slot) const;
 
   EncoderShape shape_;

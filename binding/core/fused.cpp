@@ -4,10 +4,14 @@
 #include <torch/custom_class.h>
 
 #include <initializer_list>
+#include <optional>
 #include <tuple>
 #include <utility>
+#include <vector>
 
+#include "core/error.h"
 #include "core/operators.h"
+#include "core/product.h"
 
 namespace steadytune::fused {
 namespace {
@@ -45,21 +49,36 @@ at::Tensor weight_of(const DrawKey& draws, const Leaf& leaf) {
                            leaf.copy.scalar_type(), draws.seed, place.layer, place.site, draws.step, draws.part);
 }
 
-/// The gradient of `weight_of` += left^T right, [out, in].
-void add_product(const DrawKey& draws, const Leaf& weight, const at::Tensor& left, const at::Tensor& right) {
+/// The tokens on both sides of a weight: left^T right is a gradient.
+struct Sides {
+  at::Tensor left;
+  at::Tensor right;
+};
+
+/// The gradient of `weight_of`, [out, in], += left^T right; with several sides each gives some of its lines, in order.
+void add_products(const DrawKey& draws, const Leaf& weight, std::initializer_list<Sides> parts) {
   if (!weight.trained()) return;
-  at::Tensor grad = weight.gradient();
+  const at::Tensor grad = weight.gradient();
+  const bool add = !weight.take_stale();
   if (weight.mixing && draws.mixout) {
     const auto& [target, p, how, place] = *weight.mixing;
-    grad.add_(operators::mixout_backward(at::mm(left.t(), right), std::nullopt, p, how.column, how.exact_gradient,
-                                         draws.seed, place.layer, place.site, draws.step, draws.part));
+    std::vector<at::Tensor> products;
+    for (const auto& [left, right] : parts) products.push_back(product_over_tokens(left, right));
+    const at::Tensor more =
+        operators::mixout_backward(at::cat(products), std::nullopt, p, how.column, how.exact_gradient, draws.seed,
+                                   place.layer, place.site, draws.step, draws.part);
+    add ? grad.add_(more) : grad.copy_(more);
     return;
   }
-  if (left.scalar_type() == at::kFloat) {
-    grad.addmm_(left.t(), right);
-  } else {
-    grad.add_(at::mm(left.t(), right));
+  int64_t line = 0;
+  for (const auto& [left, right] : parts) {
+    product_over_tokens_out(grad.narrow(0, line, left.size(1)), left, right, add);
+    line += left.size(1);
   }
+}
+
+void add_product(const DrawKey& draws, const Leaf& weight, const at::Tensor& left, const at::Tensor& right) {
+  add_products(draws, weight, {{left, right}});
 }
 
 void add(const Leaf& vector, const at::Tensor& gradient) {
@@ -95,18 +114,57 @@ struct End {
   }
 };
 
+/// Saved: the normalized sum [T, width], float32, and one number more per token.
+struct EmbeddedTokens : torch::CustomClassHolder {
+  EmbeddedTokens(const Pass& pass, const Embeddings& embeddings)
+      : batch(pass.batch),
+        part(embeddings),
+        draws(Draws::of(pass, embeddings.dropout, 0, embeddings.site)),
+        segment_ids(embeddings.segment ? std::optional(batch.segment_ids) : std::nullopt) {}
+
+  at::Tensor forward() {
+    const auto segment = part.segment ? std::optional(part.segment->table.master()) : std::nullopt;
+    at::Tensor y;
+    std::tie(y, normalized, rstd) = operators::embed(
+        part.word.table.master(), part.position.table.master(), segment, part.word_ids, batch.position_ids, segment_ids,
+        part.word_scale, part.norm.weight.master(), part.norm.bias.master(), part.norm.eps, part.dtype,
+        batch.token_rows, batch.positions, draws.p, draws.seed, draws.layer, draws.site, draws.step);
+    return y;
+  }
+
+  /// There is nothing in front of the tables.
+  at::Tensor backward(const at::Tensor& grad, bool /*x_wanted*/) {
+    const auto gradient = [](const Embedding* table) {
+      return table && table->table.trained() ? std::optional(table->table.gradient()) : std::nullopt;
+    };
+    const auto [grad_weight, grad_norm_bias] = operators::embed_backward(
+        grad.contiguous(), normalized, rstd, part.norm.weight.master(), part.word_ids, batch.position_ids, segment_ids,
+        part.word_scale, gradient(&part.word), gradient(&part.position), gradient(part.segment), batch.token_rows,
+        batch.positions, draws.p, draws.seed, draws.layer, draws.site, draws.step);
+    add(part.norm.weight, grad_weight);
+    add(part.norm.bias, grad_norm_bias);
+    return {};
+  }
+
+  PackedBatch batch;
+  Embeddings part;
+  Draws draws;
+  std::optional<at::Tensor> segment_ids;
+  at::Tensor normalized;
+  at::Tensor rstd;
+};
+
 /// Saved: x, qkv (3 x), context and normalized, each [T, hidden] in the compute dtype, and two float32 numbers per
 /// token and head or token. With b bytes per number 6 b hidden bytes a token.
 struct AttentionHalf : torch::CustomClassHolder {
-  AttentionHalf(const Half& half, const Attention& attention, const at::Tensor& input, bool only_summary)
+  AttentionHalf(const Half& half, const Attention& attention, const at::Tensor& input)
       : batch(half.pass.batch),
         part(attention),
         key(half.pass.draws),
-        summary_only(only_summary),
         draws(Draws::of(half.pass, attention.probability_dropout, half.number, Site::attention_probabilities)),
         end{attention.output,
             half.norm,
-            Lines::of(half.pass.batch, only_summary),
+            Lines::of(half.pass.batch, false),
             Draws::of(half.pass, half.output_dropout, half.number, Site::attention_output),
             {},
             {}},
@@ -115,47 +173,99 @@ struct AttentionHalf : torch::CustomClassHolder {
   at::Tensor forward() {
     qkv_weight = weight_of(key, part.qkv.weight);
     output_weight = weight_of(key, part.output.weight);
-    qkv = at::addmm(part.qkv.bias.copy, x, qkv_weight.t());
+    qkv = product(part.qkv.bias.copy, x, qkv_weight.t());
     std::tie(context, logsumexp) =
         operators::packed_attention(qkv, batch.row_offsets, batch.row_numbers, part.heads, part.causal, draws.p,
                                     draws.seed, draws.layer, draws.site, draws.step);
-    return end.forward(at::mm(select(context), output_weight.t()), select(x));
+    return end.forward(product(context, output_weight.t()), x);
   }
 
   /// The gradient of x, undefined where it is not wanted.
   at::Tensor backward(const at::Tensor& grad, bool x_wanted) {
-    auto [grad_y, grad_residual] = end.backward(grad);
-    add_product(key, part.output.weight, grad_y, select(context));
-    const at::Tensor grad_context = spread(at::mm(grad_y, output_weight));
+    auto [grad_y, grad_x] = end.backward(grad);
+    add_product(key, part.output.weight, grad_y, context);
     const at::Tensor grad_qkv = operators::packed_attention_backward(
-        grad_context, qkv, context, logsumexp, batch.row_offsets, batch.row_numbers, part.heads, part.causal, draws.p,
-        draws.seed, draws.layer, draws.site, draws.step);
+        product(grad_y, output_weight), qkv, context, logsumexp, batch.row_offsets, batch.row_numbers, part.heads,
+        part.causal, draws.p, draws.seed, draws.layer, draws.site, draws.step);
     add_product(key, part.qkv.weight, grad_qkv, x);
     if (part.qkv.bias.trained()) add(part.qkv.bias, grad_qkv.sum(0, false, at::kFloat));
     if (!x_wanted) return {};
-    if (!summary_only) return grad_residual.addmm_(grad_qkv, qkv_weight);
-    at::Tensor grad_x = at::mm(grad_qkv, qkv_weight);
-    return grad_x.index_add_(0, batch.summary_tokens, grad_residual);
-  }
-
-  at::Tensor select(const at::Tensor& tokens) const {
-    return summary_only ? tokens.index_select(0, batch.summary_tokens) : tokens;
-  }
-  at::Tensor spread(const at::Tensor& lines) const {
-    if (!summary_only) return lines;
-    return at::zeros({x.size(0), lines.size(1)}, lines.options()).index_add_(0, batch.summary_tokens, lines);
+    add_product_(grad_x, grad_qkv, qkv_weight);
+    return grad_x;
   }
 
   PackedBatch batch;
   Attention part;
   DrawKey key;
-  bool summary_only;
   Draws draws;
   End end;
   at::Tensor x;
   at::Tensor qkv_weight;
   at::Tensor output_weight;
   at::Tensor qkv;
+  at::Tensor context;
+  at::Tensor logsumexp;
+};
+
+/// The same where the summary tokens alone are wanted: keys and values of all tokens, all else of one a row. Saved: x
+/// and keys and values (2 x), 3 b hidden bytes a token.
+struct SummaryAttentionHalf : torch::CustomClassHolder {
+  SummaryAttentionHalf(const Half& half, const Attention& attention, const at::Tensor& input)
+      : batch(half.pass.batch),
+        part(attention),
+        key(half.pass.draws),
+        draws(Draws::of(half.pass, attention.probability_dropout, half.number, Site::attention_probabilities)),
+        end{attention.output,
+            half.norm,
+            Lines::of(half.pass.batch, true),
+            Draws::of(half.pass, half.output_dropout, half.number, Site::attention_output),
+            {},
+            {}},
+        x(input) {}
+
+  at::Tensor forward() {
+    const int64_t hidden = x.size(1);
+    qkv_weight = weight_of(key, part.qkv.weight);
+    output_weight = weight_of(key, part.output.weight);
+    const at::Tensor& bias = part.qkv.bias.copy;
+    summary = x.index_select(0, batch.summary_tokens);
+    query = product(bias.narrow(0, 0, hidden), summary, query_weight().t());
+    key_value = product(bias.narrow(0, hidden, 2 * hidden), x, key_value_weight().t());
+    std::tie(context, logsumexp) =
+        operators::summary_attention(query, key_value, batch.row_offsets, batch.row_numbers, batch.summary_positions,
+                                     part.heads, draws.p, draws.seed, draws.layer, draws.site, draws.step);
+    return end.forward(product(context, output_weight.t()), summary);
+  }
+
+  at::Tensor backward(const at::Tensor& grad, bool x_wanted) {
+    auto [grad_y, grad_summary] = end.backward(grad);
+    add_product(key, part.output.weight, grad_y, context);
+    const auto [grad_query, grad_key_value] = operators::summary_attention_backward(
+        product(grad_y, output_weight), query, key_value, logsumexp, batch.row_offsets, batch.row_numbers,
+        batch.summary_positions, part.heads, draws.p, draws.seed, draws.layer, draws.site, draws.step);
+    add_products(key, part.qkv.weight, {{grad_query, summary}, {grad_key_value, x}});
+    if (part.qkv.bias.trained()) {
+      add(part.qkv.bias, at::cat({grad_query.sum(0, false, at::kFloat), grad_key_value.sum(0, false, at::kFloat)}));
+    }
+    if (!x_wanted) return {};
+    add_product_(grad_summary, grad_query, query_weight());
+    return product(grad_key_value, key_value_weight()).index_add_(0, batch.summary_tokens, grad_summary);
+  }
+
+  at::Tensor query_weight() const { return qkv_weight.narrow(0, 0, x.size(1)); }
+  at::Tensor key_value_weight() const { return qkv_weight.narrow(0, x.size(1), 2 * x.size(1)); }
+
+  PackedBatch batch;
+  Attention part;
+  DrawKey key;
+  Draws draws;
+  End end;
+  at::Tensor x;
+  at::Tensor summary;
+  at::Tensor qkv_weight;
+  at::Tensor output_weight;
+  at::Tensor query;
+  at::Tensor key_value;
   at::Tensor context;
   at::Tensor logsumexp;
 };
@@ -178,11 +288,11 @@ struct FeedForwardHalf : torch::CustomClassHolder {
   at::Tensor forward() {
     intermediate_weight = weight_of(key, part.intermediate.weight);
     output_weight = weight_of(key, part.output.weight);
-    widened = at::mm(x, intermediate_weight.t());
+    widened = product(x, intermediate_weight.t());
     activated =
         operators::bias_activation(widened, part.intermediate.bias.master(), code(), end.lines.rows,
                                    end.lines.positions, draws.p, draws.seed, draws.layer, draws.site, draws.step);
-    return end.forward(at::mm(activated, output_weight.t()), x);
+    return end.forward(product(activated, output_weight.t()), x);
   }
 
   /// The gradient of x, undefined where it is not wanted.
@@ -190,12 +300,13 @@ struct FeedForwardHalf : torch::CustomClassHolder {
     auto [grad_y, grad_residual] = end.backward(grad);
     add_product(key, part.output.weight, grad_y, activated);
     auto [grad_widened, grad_bias] = operators::bias_activation_backward(
-        at::mm(grad_y, output_weight), widened, part.intermediate.bias.master(), code(), end.lines.rows,
+        product(grad_y, output_weight), widened, part.intermediate.bias.master(), code(), end.lines.rows,
         end.lines.positions, draws.p, draws.seed, draws.layer, draws.site, draws.step);
     add(part.intermediate.bias, grad_bias);
     add_product(key, part.intermediate.weight, grad_widened, x);
     if (!x_wanted) return {};
-    return grad_residual.addmm_(grad_widened, intermediate_weight);
+    add_product_(grad_residual, grad_widened, intermediate_weight);
+    return grad_residual;
   }
 
   int64_t code() const { return static_cast<int64_t>(part.activation); }
@@ -241,11 +352,22 @@ const at::Tensor& anchor_of(std::initializer_list<const Leaf*> leaves) {
 
 }  // namespace
 
+at::Tensor embed(const Pass& pass, const Embeddings& embeddings) {
+  const Leaf& segment = (embeddings.segment ? *embeddings.segment : embeddings.word).table;
+  const at::Tensor& anchor = anchor_of(
+      {&embeddings.word.table, &embeddings.position.table, &segment, &embeddings.norm.weight, &embeddings.norm.bias});
+  // Nothing stands in front of them, but autograd wants a tensor there.
+  return Joined<EmbeddedTokens>::apply(anchor, anchor, c10::make_intrusive<EmbeddedTokens>(pass, embeddings));
+}
+
 at::Tensor attend(const Half& half, const Attention& attention, const at::Tensor& x, bool summary_only) {
   const auto& [qkv, output, heads, causal, p] = attention;
   const at::Tensor& anchor =
       anchor_of({&qkv.weight, &qkv.bias, &output.weight, &output.bias, &half.norm.weight, &half.norm.bias});
-  return Joined<AttentionHalf>::apply(x, anchor, c10::make_intrusive<AttentionHalf>(half, attention, x, summary_only));
+  if (!summary_only)
+    return Joined<AttentionHalf>::apply(x, anchor, c10::make_intrusive<AttentionHalf>(half, attention, x));
+  if (causal) throw Error("ERR_INTERNAL", "summary tokens alone were asked of causal attention");
+  return Joined<SummaryAttentionHalf>::apply(x, anchor, c10::make_intrusive<SummaryAttentionHalf>(half, attention, x));
 }
 
 at::Tensor feed_forward(const Half& half, const FeedForward& network, const at::Tensor& x, bool summary_only) {

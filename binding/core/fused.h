@@ -6,9 +6,9 @@
 
 #include "core/layers.h"
 
-/// The two halves of a post-norm block, forward and backward written out: everything between two matrix products is one
-/// operator, and weights' gradients go straight into the arena. The plain form of the same (core/block.cpp) is the
-/// reference that these are compared with.
+/// The embeddings and the two halves of a post-norm block, forward and backward written out: everything between two
+/// matrix products is one operator, and weights' gradients go straight into the arena. The plain form of the same
+/// (core/block.cpp) is the reference that these are compared with.
 namespace steadytune::fused {
 
 /// What a half has in common with the plain form.
@@ -35,6 +35,23 @@ struct FeedForward {
   Activation activation;
   double activation_dropout;
 };
+
+struct Embeddings {
+  const Embedding& word;
+  const Embedding& position;
+  /// Null where the family has none.
+  const Embedding* segment;
+  double word_scale;
+  const Norm& norm;
+  double dropout;
+  Site site;
+  /// int32 [T]
+  at::Tensor word_ids;
+  at::ScalarType dtype;
+};
+
+/// [T, width] in `dtype`.
+at::Tensor embed(const Pass& pass, const Embeddings& embeddings);
 
 /// x [T, hidden] -> [T, hidden]; with `summary_only` [B, hidden], one line per row of the batch: what follows attention
 /// is computed for the summary tokens alone.

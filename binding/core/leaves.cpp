@@ -1,5 +1,6 @@
 #include "core/leaves.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "core/error.h"
@@ -11,6 +12,40 @@ const Leaf& Leaves::add(const std::string& name, size_t count) {
   const at::Tensor value = arena_.joined_value(index, count).detach();
   const at::Tensor copy = arena_.compute().defined() ? arena_.joined_compute(index, count) : value;
   return leaves_.emplace_back(Leaf{index, count, value, copy});
+}
+
+void Leaves::write_whole(const Leaf& leaf) {
+  if (form_ != Form::fused) return;
+  for (Leaf& mine : leaves_) {
+    if (&mine == &leaf) mine.whole = true;
+  }
+}
+
+void Leaves::clear_gradients(size_t except) {
+  std::vector<bool> cleared(arena_.parameters().size());
+  cleared[except] = true;
+  for (const Leaf& leaf : leaves_) {
+    leaf.stale = leaf.whole && leaf.trained();
+    if (!leaf.stale) continue;
+    std::fill_n(cleared.begin() + static_cast<int64_t>(leaf.index), leaf.count, true);
+  }
+  // Neighbours go at once: most of what is left are biases and LayerNorms.
+  const auto count = cleared.size();
+  for (size_t first = 0; first < count; ++first) {
+    if (cleared[first]) continue;
+    size_t last = first;
+    while (last + 1 < count && !cleared[last + 1]) ++last;
+    const int64_t begin = arena_.begin_of(first);
+    const int64_t end = arena_.begin_of(last) + arena_.parameters()[last].elements();
+    arena_.gradients().narrow(0, begin, end - begin).zero_();
+    first = last;
+  }
+}
+
+void Leaves::zero_stale() {
+  for (const Leaf& leaf : leaves_) {
+    if (leaf.take_stale()) leaf.gradient().zero_();
+  }
 }
 
 void Leaves::train(const std::vector<bool>& frozen) {

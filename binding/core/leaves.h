@@ -5,9 +5,11 @@
 #include <deque>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/arena.h"
+#include "core/form.h"
 
 namespace steadytune {
 
@@ -30,6 +32,13 @@ struct Leaf {
   /// The same values in the compute dtype and without a graph.
   at::Tensor copy;
   std::optional<Mixing> mixing = std::nullopt;
+  /// Every gradient of this leaf is one whole product, so that the first of a step is written over what stands there.
+  bool whole = false;
+  /// No gradient of the present step has been written yet.
+  mutable bool stale = false;
+
+  /// True for the first gradient of a step, which is to be written; the others are to be added.
+  bool take_stale() const { return std::exchange(stale, false); }
 
   bool trained() const { return value.requires_grad(); }
   /// A view of the arena's gradients; only of a leaf that is trained.
@@ -41,11 +50,19 @@ struct Leaf {
 /// All leaves of a model. What `add` returns stays where it is.
 class Leaves {
  public:
-  explicit Leaves(Arena& arena) : arena_(arena) {}
+  Leaves(Arena& arena, Form form) : arena_(arena), form_(form) {}
   Leaves(const Leaves&) = delete;
   Leaves& operator=(const Leaves&) = delete;
 
   const Leaf& add(const std::string& name, size_t count = 1);
+
+  /// Says that the fused blocks alone use this leaf's weight, and write its gradient a product at a time.
+  void write_whole(const Leaf& leaf);
+
+  /// Clears the gradients of all but the parameter `except` for a new step, whole ones by calling them stale.
+  void clear_gradients(size_t except);
+  /// Zeroes whole gradients that no pass of the step has written.
+  void zero_stale();
 
   /// Ties the leaves to the arena's gradient buffer; a leaf whose parameters are all frozen gets none.
   void train(const std::vector<bool>& frozen);
@@ -60,6 +77,7 @@ class Leaves {
   std::optional<Mixing> mixing_of(const Leaf& leaf, const std::vector<ParameterPlan>& plan) const;
 
   Arena& arena_;
+  Form form_;
   std::deque<Leaf> leaves_;
 };
 

@@ -22,14 +22,14 @@ std::vector<ParameterInfo> Model::parameters(const EncoderShape& shape) {
   return list.take();
 }
 
-std::unique_ptr<Model> Model::make(const EncoderShape& shape, Arena& arena, at::ScalarType compute) {
+std::unique_ptr<Model> Model::make(const EncoderShape& shape, Arena& arena, at::ScalarType compute, Form form) {
   switch (shape.family) {
     case Family::xlnet:
-      return std::make_unique<Xlnet>(shape, arena, compute);
+      return std::make_unique<Xlnet>(shape, arena, compute, form);
     case Family::bart:
-      return std::make_unique<Bart>(shape, arena, compute);
+      return std::make_unique<Bart>(shape, arena, compute, form);
     default:
-      return std::make_unique<Encoder>(shape, arena, compute);
+      return std::make_unique<Encoder>(shape, arena, compute, form);
   }
 }
 

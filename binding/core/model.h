@@ -26,7 +26,7 @@ class Model {
 
   /// `compute` is float32 or bfloat16: the dtype of the blocks' matrix products and activations. Embeddings,
   /// LayerNorm weights, the head and the loss stay float32. `shape` and `arena` outlive the model.
-  static std::unique_ptr<Model> make(const EncoderShape& shape, Arena& arena, at::ScalarType compute);
+  static std::unique_ptr<Model> make(const EncoderShape& shape, Arena& arena, at::ScalarType compute, Form form);
 
   virtual ~Model() = default;
 
@@ -36,13 +36,18 @@ class Model {
   /// Ties the leaves to the arena's gradient buffer; a leaf whose parameters are all frozen gets none.
   void train_parameters(const std::vector<bool>& frozen) { leaves_.train(frozen); }
 
+  /// Clears the gradients of all but the parameter `except` before a step's first pass.
+  void clear_gradients(size_t except) { leaves_.clear_gradients(except); }
+  /// To be called after a step's last pass.
+  void finish_gradients() { leaves_.zero_stale(); }
+
   /// Throws ERR_CONFIG for a plan that `mix_parameters` could not set.
   void check_mixing(const std::vector<ParameterPlan>& plan) const { leaves_.check_mixing(plan); }
   /// Sets which weights are mixed with their start values.
   void mix_parameters(const std::vector<ParameterPlan>& plan) { leaves_.mix(plan); }
 
  protected:
-  explicit Model(Arena& arena) : leaves_(arena) {}
+  Model(Arena& arena, Form form) : leaves_(arena, form) {}
 
   Leaves leaves_;
 };

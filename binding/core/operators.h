@@ -24,6 +24,20 @@ at::Tensor packed_attention_backward(const at::Tensor& grad_output, const at::Te
                                      const at::Tensor& row_numbers, int64_t heads, bool causal, double p, int64_t seed,
                                      int64_t layer, int64_t site, int64_t step, const Counter& counter = std::nullopt);
 
+/// Attention of one query per row: {output [B, h], logsumexp}.
+std::tuple<at::Tensor, at::Tensor> summary_attention(const at::Tensor& query, const at::Tensor& key_value,
+                                                     const at::Tensor& row_offsets, const at::Tensor& row_numbers,
+                                                     const at::Tensor& positions, int64_t heads, double p, int64_t seed,
+                                                     int64_t layer, int64_t site, int64_t step);
+
+/// {grad_query, grad_key_value}
+std::tuple<at::Tensor, at::Tensor> summary_attention_backward(const at::Tensor& grad_output, const at::Tensor& query,
+                                                              const at::Tensor& key_value, const at::Tensor& logsumexp,
+                                                              const at::Tensor& row_offsets,
+                                                              const at::Tensor& row_numbers,
+                                                              const at::Tensor& positions, int64_t heads, double p,
+                                                              int64_t seed, int64_t layer, int64_t site, int64_t step);
+
 /// The weight that a forward pass multiplies with, in `dtype`; schema.cpp says what the arguments are.
 at::Tensor mixout(const at::Tensor& values, const at::Tensor& target, const std::optional<at::Tensor>& mask,
                   at::ArrayRef<double> p, bool column, bool exact_gradient, at::ScalarType dtype, int64_t seed,
@@ -79,5 +93,23 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> dropout_a
     const at::Tensor& grad_y, const at::Tensor& normalized, const at::Tensor& rstd, const at::Tensor& weight,
     const at::Tensor& rows, const at::Tensor& positions, double p, int64_t seed, int64_t layer, int64_t site,
     int64_t step, const Counter& counter = std::nullopt);
+
+/// {y, normalized, rstd}: embeddings summed, normalized and dropped.
+std::tuple<at::Tensor, at::Tensor, at::Tensor> embed(const at::Tensor& word, const at::Tensor& position,
+                                                     const std::optional<at::Tensor>& segment,
+                                                     const at::Tensor& word_ids, const at::Tensor& position_ids,
+                                                     const std::optional<at::Tensor>& segment_ids, double word_scale,
+                                                     const at::Tensor& weight, const at::Tensor& norm_bias, double eps,
+                                                     at::ScalarType dtype, const at::Tensor& rows,
+                                                     const at::Tensor& positions, double p, int64_t seed, int64_t layer,
+                                                     int64_t site, int64_t step);
+
+/// {grad_weight, grad_norm_bias}; adds to the tables' gradients that are given.
+std::tuple<at::Tensor, at::Tensor> embed_backward(
+    const at::Tensor& grad_y, const at::Tensor& normalized, const at::Tensor& rstd, const at::Tensor& weight,
+    const at::Tensor& word_ids, const at::Tensor& position_ids, const std::optional<at::Tensor>& segment_ids,
+    double word_scale, const std::optional<at::Tensor>& grad_word, const std::optional<at::Tensor>& grad_position,
+    const std::optional<at::Tensor>& grad_segment, const at::Tensor& rows, const at::Tensor& positions, double p,
+    int64_t seed, int64_t layer, int64_t site, int64_t step);
 
 }  // namespace steadytune::operators

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "core/error.h"
+#include "core/form.h"
 #include "core/packed_batch.h"
 
 namespace steadytune {
@@ -19,10 +20,6 @@ struct DrawKey {
   /// False: weights are multiplied with as they are, whatever their plan.
   bool mixout = false;
 };
-
-/// How the blocks are computed: with everything between matrix products fused and the backward written out, or by plain
-/// ATen operators and autograd, which the first is compared with.
-enum class Form { fused, reference };
 
 /// One pass through the model: its rows, its random draws, and the flag that ends it early.
 struct Pass {

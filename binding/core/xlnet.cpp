@@ -118,8 +118,8 @@ void Xlnet::list(ParameterList& list, const EncoderShape& shape) {
   Head::list(list, shape);
 }
 
-Xlnet::Xlnet(const EncoderShape& shape, Arena& arena, at::ScalarType compute)
-    : Model(arena), shape_(shape), compute_(compute), word_(leaves_, "embeddings.word"), head_(leaves_, shape) {
+Xlnet::Xlnet(const EncoderShape& shape, Arena& arena, at::ScalarType compute, Form form)
+    : Model(arena, form), shape_(shape), compute_(compute), word_(leaves_, "embeddings.word"), head_(leaves_, shape) {
   for (int64_t layer = 0; layer < shape.layers; ++layer) {
     const BlockPlace place = encoder_block(layer);
     blocks_.push_back({RelativeAttention(leaves_, shape, place), FeedForward(leaves_, shape, place)});

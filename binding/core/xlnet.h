@@ -14,7 +14,7 @@ namespace steadytune {
 class Xlnet : public Model {
  public:
   static void list(ParameterList& list, const EncoderShape& shape);
-  Xlnet(const EncoderShape& shape, Arena& arena, at::ScalarType compute);
+  Xlnet(const EncoderShape& shape, Arena& arena, at::ScalarType compute, Form form);
 
   Output forward(const Pass& pass, bool keep_hidden_states) const override;
 

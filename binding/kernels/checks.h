@@ -170,32 +170,43 @@ inline std::vector<MixoutDraw> check_mixout(const char* op, const at::Tensor& ma
   return draws;
 }
 
-/// Returns hidden = heads * head size.
-inline int64_t check_attention(const char* op, const at::Tensor& qkv, const at::Tensor& row_offsets,
-                               const at::Tensor& row_numbers, int64_t heads) {
-  check_floating(op, "qkv", qkv, 2);
+/// Rows that lie back to back, `tokens` in all on the CPU; on CUDA filler may follow, and values are not read.
+inline void check_rows(const char* op, const at::Tensor& row_offsets, const at::Tensor& row_numbers, int64_t tokens) {
   check_tensor(op, "row_offsets", row_offsets, at::kInt, 1);
   check_tensor(op, "row_numbers", row_numbers, at::kInt, 1);
-  check_device(op, "row_offsets", row_offsets, qkv);
-  check_device(op, "row_numbers", row_numbers, qkv);
-  TORCH_CHECK(heads >= 1 && heads <= 65535, "steadytune::", op, ": heads = ", heads, " is outside 1 .. 65535.");
-  TORCH_CHECK(qkv.size(1) > 0 && qkv.size(1) % (3 * heads) == 0, "steadytune::", op, ": qkv has ", qkv.size(1),
-              " columns, which are not query, key and value of ", heads, " heads.");
+  check_device(op, "row_offsets", row_offsets, row_numbers);
   TORCH_CHECK(row_offsets.numel() == row_numbers.numel() + 1, "steadytune::", op, ": ", row_numbers.numel(),
               " rows need ", row_numbers.numel() + 1, " offsets, not ", row_offsets.numel(), ".");
   if (!row_offsets.device().is_cpu()) {
-    return qkv.size(1) / 3;
+    return;
   }
   const int32_t* offsets = row_offsets.const_data_ptr<int32_t>();
   const int64_t rows = row_numbers.numel();
-  TORCH_CHECK(offsets[0] == 0 && offsets[rows] == qkv.size(0), "steadytune::", op, ": row_offsets run from ",
-              offsets[0], " to ", offsets[rows], ", not from 0 to the ", qkv.size(0), " tokens.");
+  TORCH_CHECK(offsets[0] == 0 && offsets[rows] == tokens, "steadytune::", op, ": row_offsets run from ", offsets[0],
+              " to ", offsets[rows], ", not from 0 to the ", tokens, " tokens.");
   for (int64_t row = 0; row < rows; ++row) {
     const int64_t length = int64_t{offsets[row + 1]} - offsets[row];
     // A query's position has 16 bits in the counter of its mask.
     TORCH_CHECK(length >= 0 && length <= 65536, "steadytune::", op, ": row ", row, " has length ", length,
                 ", which is outside 0 .. 65536.");
   }
+}
+
+/// `parts` things side by side, `what` by name, each of so many heads.
+inline void check_heads(const char* op, const char* name, const at::Tensor& tokens, const char* what, int64_t parts,
+                        int64_t heads) {
+  check_floating(op, name, tokens, 2);
+  TORCH_CHECK(heads >= 1 && heads <= 65535, "steadytune::", op, ": heads = ", heads, " is outside 1 .. 65535.");
+  TORCH_CHECK(tokens.size(1) > 0 && tokens.size(1) % (parts * heads) == 0, "steadytune::", op, ": ", name, " has ",
+              tokens.size(1), " columns, which are not ", what, " of ", heads, " heads.");
+}
+
+/// Returns hidden = heads * head size.
+inline int64_t check_attention(const char* op, const at::Tensor& qkv, const at::Tensor& row_offsets,
+                               const at::Tensor& row_numbers, int64_t heads) {
+  check_heads(op, "qkv", qkv, "query, key and value", 3, heads);
+  check_rows(op, row_offsets, row_numbers, qkv.size(0));
+  check_device(op, "row_offsets", row_offsets, qkv);
   return qkv.size(1) / 3;
 }
 
@@ -212,6 +223,19 @@ inline void check_attention_grads(const char* op, const at::Tensor& grad_output,
   check_device(op, "logsumexp", logsumexp, qkv);
   TORCH_CHECK(logsumexp.size(0) == heads && logsumexp.size(1) == tokens, "steadytune::", op, ": logsumexp must be [",
               heads, ", ", tokens, "].");
+}
+
+inline void check_summary_attention(const char* op, const at::Tensor& query, const at::Tensor& key_value,
+                                    const at::Tensor& row_offsets, const at::Tensor& row_numbers,
+                                    const at::Tensor& positions, int64_t heads) {
+  check_heads(op, "query", query, "queries", 1, heads);
+  check_tensor(op, "key_value", key_value, query.scalar_type(), 2);
+  check_device(op, "key_value", key_value, query);
+  TORCH_CHECK(query.is_contiguous(), "steadytune::", op, ": query must be contiguous.");
+  TORCH_CHECK(key_value.size(1) == 2 * query.size(1), "steadytune::", op, ": key_value has ", key_value.size(1),
+              " columns, not ", 2 * query.size(1), ".");
+  check_rows(op, row_offsets, row_numbers, key_value.size(0));
+  check_places(op, "query", query, row_numbers, positions);
 }
 
 /// Tokens [T, columns], contiguous, with at least one column.

@@ -31,6 +31,17 @@ TORCH_LIBRARY(steadytune, m) {
       "Tensor row_numbers, int heads, bool causal, float p, int seed, int layer, int site, int step, "
       "Tensor? counter=None) -> Tensor");
 
+  // The same with one query for each row, `query` [B, h] at `positions` of its row, int32 [B]; `key_value` [T, 2h].
+  // Masks are those that packed_attention draws for that query. Empty rows leave what they would return undefined.
+  // Returns the output [B, h] and the logarithm of each softmax's denominator, float32 [heads, B].
+  m.def(
+      "summary_attention(Tensor query, Tensor key_value, Tensor row_offsets, Tensor row_numbers, Tensor positions, "
+      "int heads, float p, int seed, int layer, int site, int step) -> (Tensor output, Tensor logsumexp)");
+  m.def(
+      "summary_attention_backward(Tensor grad_output, Tensor query, Tensor key_value, Tensor logsumexp, "
+      "Tensor row_offsets, Tensor row_numbers, Tensor positions, int heads, float p, int seed, int layer, int site, "
+      "int step) -> (Tensor grad_query, Tensor grad_key_value)");
+
   // dropout(act(x + bias)) on a matrix product x [T, C] that was made without its bias. float32 or bfloat16, the bias
   // float32 [C], all arithmetic float32. `activation`: Activation (activation.h). Masks and `rows`, `positions` as in
   // dropout. The backward takes x again, and gives `grad_bias` in float32: the sum over tokens of grad_x before it is
@@ -55,6 +66,21 @@ TORCH_LIBRARY(steadytune, m) {
       "dropout_add_norm_backward(Tensor grad_y, Tensor normalized, Tensor rstd, Tensor weight, Tensor rows, "
       "Tensor positions, float p, int seed, int layer, int site, int step, Tensor? counter=None) "
       "-> (Tensor grad_x, Tensor grad_residual, Tensor grad_bias, Tensor grad_weight, Tensor grad_norm_bias)");
+
+  // dropout(LayerNorm(word_scale word[word_ids] + segment[segment_ids] + position[position_ids]) weight + norm_bias),
+  // [T, C] in `dtype` (float32 or bfloat16); tables float32 [.., C], ids int32 [T], the two vectors float32 [C].
+  // Returns for the backward also normalized, float32 [T, C], and rstd, float32 [T]. The backward adds the gradients of
+  // the tables' rows to those tables' gradients that are given, each row's tokens in their order, and returns those of
+  // the two vectors, float32 [C].
+  m.def(
+      "embed(Tensor word, Tensor position, Tensor? segment, Tensor word_ids, Tensor position_ids, Tensor? segment_ids, "
+      "float word_scale, Tensor weight, Tensor norm_bias, float eps, ScalarType dtype, Tensor rows, Tensor positions, "
+      "float p, int seed, int layer, int site, int step) -> (Tensor y, Tensor normalized, Tensor rstd)");
+  m.def(
+      "embed_backward(Tensor grad_y, Tensor normalized, Tensor rstd, Tensor weight, Tensor word_ids, "
+      "Tensor position_ids, Tensor? segment_ids, float word_scale, Tensor(a!)? grad_word, Tensor(b!)? grad_position, "
+      "Tensor(c!)? grad_segment, Tensor rows, Tensor positions, float p, int seed, int layer, int site, int step) "
+      "-> (Tensor grad_weight, Tensor grad_norm_bias)");
 
   // Mixout of a weight [out, in], float32, with its target, in `dtype` (float32 or bfloat16). The matrix may be several
   // parameters of equal size stacked: `p` has one probability for each, and the i-th draws under `site` + i. `column`:

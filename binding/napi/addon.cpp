@@ -6,6 +6,7 @@
 
 #include <memory>
 
+#include "core/block_cache.h"
 #include "kernels/instruction_set.h"
 #include "napi/alone.h"
 #include "napi/failure.h"
@@ -39,6 +40,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   auto data = std::make_unique<AddonData>();
   data->session = Napi::Persistent(Session::define(env));
   env.SetInstanceData(data.release());
+  BlockCache::install();
   exports.Set("info", Napi::Function::New<info>(env, "info"));
   exports.Set("createSession", Napi::Function::New<create_session>(env, "createSession"));
   exports.Set("adamw", Napi::Function::New<alone::adamw>(env, "adamw"));

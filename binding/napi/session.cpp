@@ -57,6 +57,7 @@ Napi::Function Session::define(Napi::Env env) {
                          InstanceMethod<&Session::gradients>("gradients"),
                          InstanceMethod<&Session::read_parameter>("readParameter"),
                          InstanceMethod<&Session::read_gradient>("readGradient"),
+                         InstanceMethod<&Session::buffer_length>("bufferLength"),
                          InstanceMethod<&Session::read_buffer>("readBuffer"),
                          InstanceMethod<&Session::write_buffer>("writeBuffer"),
                          InstanceMethod<&Session::snapshot>("snapshot"),
@@ -306,8 +307,24 @@ Napi::Value Session::read_gradient(const Napi::CallbackInfo& info) {
 
 Napi::Value Session::read_buffer(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
+    const ArenaBuffer buffer = convert::buffer_from_js(info[0]);
+    std::optional<ElementRange> range;
+    if (!info[1].IsUndefined()) {
+      const Napi::Object given = convert::object_from_js(info[1], "range");
+      range = {convert::integer_from_js(given, "begin"), convert::integer_from_js(given, "end")};
+    }
+    return submit(info.Env(), [buffer, range](Engine& engine) -> ToJs {
+      return [values = engine.read_buffer(buffer, range)](Napi::Env env) { return convert::floats_to_js(env, values); };
+    });
+  });
+}
+
+Napi::Value Session::buffer_length(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
     return submit(info.Env(), [buffer = convert::buffer_from_js(info[0])](Engine& engine) -> ToJs {
-      return [values = engine.read_buffer(buffer)](Napi::Env env) { return convert::floats_to_js(env, values); };
+      return [length = engine.buffer_length(buffer)](Napi::Env env) {
+        return Napi::Number::New(env, static_cast<double>(length));
+      };
     });
   });
 }
@@ -319,10 +336,14 @@ Napi::Value Session::write_buffer(const Napi::CallbackInfo& info) {
       throw Error("ERR_INTERNAL", "writeBuffer was not given a Float32Array");
     }
     const auto values = info[1].As<Napi::Float32Array>();
+    std::optional<int64_t> begin;
+    if (!info[2].IsUndefined()) {
+      begin = convert::integer_from_js(convert::object_from_js(info[2], "range"), "begin");
+    }
     return submit(
         info.Env(),
-        [buffer, data = values.Data(), count = values.ElementLength()](Engine& engine) -> ToJs {
-          engine.write_buffer(buffer, data, count);
+        [buffer, data = values.Data(), count = values.ElementLength(), begin](Engine& engine) -> ToJs {
+          engine.write_buffer(buffer, data, count, begin);
           return undefined;
         },
         values);

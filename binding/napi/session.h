@@ -40,6 +40,7 @@ class Session : public Napi::ObjectWrap<Session> {
   Napi::Value gradients(const Napi::CallbackInfo& info);
   Napi::Value read_parameter(const Napi::CallbackInfo& info);
   Napi::Value read_gradient(const Napi::CallbackInfo& info);
+  Napi::Value buffer_length(const Napi::CallbackInfo& info);
   Napi::Value read_buffer(const Napi::CallbackInfo& info);
   Napi::Value write_buffer(const Napi::CallbackInfo& info);
   Napi::Value snapshot(const Napi::CallbackInfo& info);

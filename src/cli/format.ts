@@ -54,3 +54,8 @@ export function score(value: number | undefined): string {
 export function scoreWithInterval(value: number | undefined, interval: readonly [number, number] | null): string {
   return interval === null ? score(value) : `${score(value)} [${score(interval[0])}, ${score(interval[1])}]`;
 }
+
+/** Where a run that diverged did so. */
+export function howDiverged({ divergedAt, steps }: { divergedAt: number | null; steps: number }): string {
+  return divergedAt === 0 ? "the intermediate task diverged" : `diverged at step ${divergedAt} of ${steps}`;
+}

@@ -20,9 +20,10 @@ export function define(command: Command): void {
     .option("--model <path>", "folder of the weights that minilm-real in the bundle was made with")
     .option("--dump <file>", "write every tensor that was computed to this safetensors file")
     .action(verify);
-  addConfigOptions(command, ["threads", "engine"]);
+  addConfigOptions(command, ["threads", "engine", "dtype"]);
   addExamples(command, [
     ["The values that ship with steadytune", "steadytune verify"],
+    ["The same in bfloat16, by plain operators", "steadytune verify --dtype bfloat16 --engine reference"],
     ["Compare with a program of your own", "steadytune verify ./reference --dump computed.safetensors --json"],
   ]);
 }
@@ -32,8 +33,10 @@ async function verify(bundle: string | undefined, options: VerifyOptions): Promi
     import("../verify/verify.js"),
     import("../config/resolve.js"),
   ]);
-  const given = options as { threads?: string; engine?: string };
-  const { threads, engine } = completeConfig(await configFromOptions({ threads: given.threads, engine: given.engine }));
+  const given = options as { threads?: string; engine?: string; dtype?: string };
+  const { threads, engine, dtype } = completeConfig(
+    await configFromOptions({ threads: given.threads, engine: given.engine, dtype: given.dtype }),
+  );
   const colors = outputColors();
   const line = ({ name, error, tolerance, ok }: Check) =>
     `${ok ? colors.green("ok    ") : colors.red("FAILED")}  ${error.toExponential(1)} <= ${tolerance.toExponential(0)}  ${name}`;
@@ -42,6 +45,7 @@ async function verify(bundle: string | undefined, options: VerifyOptions): Promi
     dump: options.dump,
     threads,
     engine,
+    dtype,
     onCheck: options.json ? undefined : (check) => print(line(check)),
   });
   if (options.json) printJson(report);

@@ -1,12 +1,8 @@
 import type { ResolvedConfig } from "../config/schema.js";
 import type { RunEvent } from "../training/events.js";
 import { bar, bytes, count, duration, rate, score } from "./format.js";
+import { StepRate } from "./step-rate.js";
 import type { Terminal } from "./terminal.js";
-
-type StepEvent = Extract<RunEvent, { type: "step" }>;
-
-/** Rates are those of the last steps, over at least this long where there are as many. */
-const windowMs = 5000;
 
 /**
  * Shows a run as it goes: a line per evaluation everywhere, and on a terminal a bar with rate, loss, best score and
@@ -24,25 +20,13 @@ export function watchRun(
   let metric = "";
   let loss: number | null = null;
   let best: number | undefined;
-  let recent: StepEvent[] = [];
-
-  const rates = () => {
-    const [first, last] = [recent[0], recent.at(-1)];
-    if (first === undefined || last === undefined || last.elapsedMs <= first.elapsedMs) return null;
-    const seconds = (last.elapsedMs - first.elapsedMs) / 1000;
-    const steps = last.step - first.step;
-    return {
-      rows: (steps * config.batchSize) / seconds,
-      tokens: (last.tokens - first.tokens) / seconds,
-      leftMs: ((last.steps - last.step) / steps) * seconds * 1000,
-    };
-  };
+  const pace = new StepRate();
 
   const speed = () => {
-    const now = rates();
+    const now = pace.rates(config.batchSize);
     return now === null
       ? []
-      : [`ETA ${duration(now.leftMs)}`, `${rate(now.rows)} rows/s`, `${rate(now.tokens)} tokens/s`];
+      : [`ETA ${duration(now.leftMs)}`, `${rate(now.rowsPerSecond)} rows/s`, `${rate(now.tokensPerSecond)} tokens/s`];
   };
 
   return (event) => {
@@ -70,8 +54,7 @@ export function watchRun(
         terminal.line(`going on after step ${event.step} of ${event.steps}`);
         break;
       case "step": {
-        recent.push(event);
-        while (recent.length > 2 && event.elapsedMs - recent[1]!.elapsedMs >= windowMs) recent.shift();
+        pace.add(event);
         loss = loss === null ? event.loss : 0.95 * loss + 0.05 * event.loss;
         const fraction = event.step / event.steps;
         const parts = [
@@ -93,8 +76,7 @@ export function watchRun(
           ...(terminal.live ? [] : speed()),
         ];
         terminal.line(parts.join("  "));
-        // Time spent on scoring is not part of the rate.
-        recent = [];
+        pace.reset();
         break;
       }
       case "diverged":

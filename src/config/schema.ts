@@ -355,6 +355,11 @@ const runSchema = {
         "Log every so many steps how far each block has moved, the ratio of the uncorrected to the corrected update, " +
         "the mean loss and the share of clipped steps; off when not given.",
     },
+    tensorboard: {
+      type: "boolean",
+      group: "run",
+      description: "Write an event file of TensorBoard into the run's folder as well; off when not given.",
+    },
     device: { enum: ["auto", "cpu", "cuda"], default: "auto", group: "run", description: "Where to compute." },
     dtype: {
       enum: ["float32", "bfloat16"],
@@ -390,6 +395,7 @@ const {
   resume: _resume,
   keep: _keep,
   stateEvery: _stateEvery,
+  tensorboard: _tensorboard,
   device: _device,
   threads: _threads,
   ...transferProperties

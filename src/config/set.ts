@@ -22,29 +22,37 @@ export function applySet(config: RunConfig, assignment: string): RunConfig {
       hint: "such as --set optimizer.learningRate=5e-5",
     });
   }
-  return set(config, path, assignment.slice(equals + 1));
+  const value = parseValue(assignment.slice(equals + 1), path.replace(/^transfer\./, ""));
+  return setKey(config, path, value, "--set ");
 }
 
-function set(config: RunConfig, path: string, text: string, prefix = ""): RunConfig {
+/**
+ * A copy of `config` with the key at `path` ("methods.0.decay") set to `value`; null takes it out.
+ *
+ * @param said put in front of messages
+ * @throws ConfigError when the path goes through something that holds no keys
+ */
+export function setKey(config: RunConfig, path: string, value: unknown, said: string, prefix = ""): RunConfig {
   const keys = path.split(".");
   if (prefix === "" && keys[0] === "transfer" && keys.length > 1) {
-    return { ...config, transfer: set(config.transfer ?? {}, keys.slice(1).join("."), text, "transfer.") };
+    const inner = keys.slice(1).join(".");
+    return { ...config, transfer: setKey(config.transfer ?? {}, inner, value, said, "transfer.") };
   }
   const copy: Container & RunConfig = structuredClone({ ...config });
   let place: Container = copy;
   for (const [depth, key] of keys.slice(0, -1).entries()) {
     const next = read(place, key);
     if (next !== undefined && !isContainer(next)) {
-      throw new ConfigError(`--set ${prefix}${path}: ${prefix}${keys.slice(0, depth + 1).join(".")} holds no keys`);
+      throw new ConfigError(`${said}${prefix}${path}: ${prefix}${keys.slice(0, depth + 1).join(".")} holds no keys`);
     }
-    if (next === undefined && Array.isArray(place)) throw noSuchItem(prefix, keys, depth, place);
+    if (next === undefined && Array.isArray(place)) throw noSuchItem(said, prefix, keys, depth, place);
     const inner: Container = next ?? {};
     write(place, key, inner);
     place = inner;
   }
   const last = keys.at(-1)!;
-  const value = parseValue(text, path);
-  if (Array.isArray(place) && !(Number(last) <= place.length)) throw noSuchItem(prefix, keys, keys.length - 1, place);
+  if (Array.isArray(place) && !(Number(last) <= place.length))
+    throw noSuchItem(said, prefix, keys, keys.length - 1, place);
   if (value === null) remove(place, last);
   else write(place, last, value);
   const { [keys[0] as keyof RunConfig]: changed, ...untouched } = copy;
@@ -61,10 +69,10 @@ function parseValue(text: string, path: string): unknown {
   }
 }
 
-function noSuchItem(prefix: string, keys: string[], depth: number, array: unknown[]): ConfigError {
+function noSuchItem(said: string, prefix: string, keys: string[], depth: number, array: unknown[]): ConfigError {
   const parent = keys.slice(0, depth).join(".");
   return new ConfigError(
-    `--set ${prefix}${keys.join(".")}: ${prefix}${parent} has ${array.length} items, counted from 0`,
+    `${said}${prefix}${keys.join(".")}: ${prefix}${parent} has ${array.length} items, counted from 0`,
   );
 }
 

@@ -1,5 +1,3 @@
-import { parquetMetadataAsync, parquetReadObjects, parquetSchema } from "hyparquet";
-import { compressors } from "hyparquet-compressors";
 import { DataError } from "../errors.js";
 import { BadRows } from "./bad-rows.js";
 import { readBytes } from "./read-file.js";
@@ -12,6 +10,9 @@ import type { ReadOptions, Table } from "./table.js";
 export async function readParquet(path: string, options: ReadOptions): Promise<Table> {
   const file = new Uint8Array(await readBytes(path)).buffer;
   try {
+    // Loaded when a Parquet file is read: most runs read none, and the two take ten megabytes.
+    const { parquetMetadataAsync, parquetReadObjects, parquetSchema } = await import("hyparquet");
+    const { compressors } = await import("hyparquet-compressors");
     const metadata = await parquetMetadataAsync(file);
     const columns = parquetSchema(metadata).children.map(({ element }) => element.name);
     const records = await parquetReadObjects({ file, metadata, compressors, parsers: { stringFromBytes } });

@@ -63,6 +63,19 @@ export async function lockFile(path: string, what = path): Promise<Lock> {
   return hold(target, self);
 }
 
+/**
+ * Whether a living process holds the lock at `path`. Writes nothing, so that it also works where one may only read; a
+ * holder on another machine counts as alive until its last touch is two minutes old by this machine's clock.
+ */
+export async function isLocked(path: string): Promise<boolean> {
+  const target = resolve(path);
+  const holder = await readHolder(target);
+  if (holder === "gone") return false;
+  if (holder?.machine === (await currentMachine())) return (await startTime(holder.pid)) === holder.startTime;
+  const touched = await stat(target).catch(() => null);
+  return touched !== null && Date.now() - touched.mtimeMs < (holder === null ? cutOffMs : silenceMs);
+}
+
 async function acquire(target: string, own: string, what: string): Promise<void> {
   for (;;) {
     // link, unlike open("wx"), makes the name and its content appear together.

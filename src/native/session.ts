@@ -59,12 +59,16 @@ export class Session implements AsyncDisposable {
     return translated(this.#native.readGradient(name));
   }
 
-  readBuffer(buffer: ArenaBuffer): Promise<Float32Array> {
-    return translated(this.#native.readBuffer(buffer));
+  bufferLength(buffer: ArenaBuffer): Promise<number> {
+    return translated(this.#native.bufferLength(buffer));
   }
 
-  writeBuffer(buffer: ArenaBuffer, values: Float32Array): Promise<void> {
-    return translated(this.#native.writeBuffer(buffer, values));
+  readBuffer(buffer: ArenaBuffer, range?: { begin: number; end: number }): Promise<Float32Array> {
+    return translated(this.#native.readBuffer(buffer, range));
+  }
+
+  writeBuffer(buffer: ArenaBuffer, values: Float32Array, range?: { begin: number }): Promise<void> {
+    return translated(this.#native.writeBuffer(buffer, values, range));
   }
 
   snapshot(slot: string): Promise<void> {

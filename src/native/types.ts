@@ -194,9 +194,12 @@ export interface NativeSession {
   /** Copies of single parameters or of their last gradients. */
   readParameter(name: string): Promise<Float32Array>;
   readGradient(name: string): Promise<Float32Array>;
-  /** Copies of whole arena buffers; "start" is empty when it is not kept. */
-  readBuffer(buffer: ArenaBuffer): Promise<Float32Array>;
-  writeBuffer(buffer: ArenaBuffer, values: Float32Array): Promise<void>;
+  /** Values in an arena buffer; 0 for one that is not kept ("start", or the moments before a plan is set). */
+  bufferLength(buffer: ArenaBuffer): Promise<number>;
+  /** A copy of an arena buffer, or of a range of its values. */
+  readBuffer(buffer: ArenaBuffer, range?: { begin: number; end: number }): Promise<Float32Array>;
+  /** From value `begin` on, or without it all of the buffer. Rejects with ERR_STATE what does not fit. */
+  writeBuffer(buffer: ArenaBuffer, values: Float32Array, range?: { begin: number }): Promise<void>;
   /** Keeps a copy of all parameters under `slot` (the best checkpoint; the base image of a study), or puts it back. */
   snapshot(slot: string): Promise<void>;
   restore(slot: string): Promise<void>;

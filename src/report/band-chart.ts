@@ -8,34 +8,51 @@ const height = 460;
 
 /** Training loss by step: mean over the runs and their range (paper, Figures 3, 6 and 11). */
 export function lossCurves(name: string, cells: readonly ReportCell[]): Figure {
-  const bands = cells.map((cell) => bandOf(cell.runs, ({ curves }) => curves.loss));
-  const title = `Training loss on ${cells[0]?.task ?? ""}`;
-  return figure(name, title, cells, bands, {
+  const bands = cells.map((cell) => ({ name: cell.recipe, points: bandOf(cell.runs, ({ curves }) => curves.loss) }));
+  return bandChart(name, {
+    title: `Training loss on ${cells[0]?.task ?? ""}`,
     yName: "Training loss",
-    point: "the mean loss of a window of steps",
-    cut: 2 * Math.max(...bands.map((band) => band[0]?.mean ?? 0)),
+    xAxis: stepAxis(bands),
+    bands,
+    caption: (banded) => [runsOf(cells), rangeCaption(banded), "Each point is the mean loss of a window of steps."],
+    cut: 2 * Math.max(...bands.map(({ points }) => points[0]?.mean ?? 0)),
   });
 }
 
-/** Validation score by step: mean over the runs and their range (paper, Figures 8 and 14). */
+/** Validation score by step. */
 export function scoreCurves(name: string, cells: readonly ReportCell[]): Figure {
-  const bands = cells.map((cell) =>
-    bandOf(cell.runs, ({ curves }) => curves.validation).map((point) => scaled(point, 100)),
-  );
+  const bands = cells.map((cell) => ({
+    name: cell.recipe,
+    points: bandOf(cell.runs, ({ curves }) => curves.validation).map((point) => scaled(point, 100)),
+  }));
   const metric = metricName(cells[0]?.runs[0]?.result.selectedBy ?? "");
-  const title = `Validation ${metric.replace(/ \(.*/, "")} on ${cells[0]?.task ?? ""} while training`;
-  return figure(name, title, cells, bands, {
+  return bandChart(name, {
+    title: `Validation ${metric.replace(/ \(.*/, "")} on ${cells[0]?.task ?? ""} while training`,
     yName: `Validation ${metric}`,
-    point: "an evaluation on the validation rows",
-    cut: Infinity,
+    xAxis: stepAxis(bands),
+    bands,
+    caption: (banded) => [runsOf(cells), rangeCaption(banded), "Each point is an evaluation on the validation rows."],
   });
 }
 
-interface BandPoint {
+export function rangeCaption(banded: boolean): string {
+  return `Lines are means over runs${banded ? ", bands reach from the lowest to the highest run" : ""}.`;
+}
+
+/** More bands than these hide each other. */
+export const mostBands = 7;
+
+export interface BandPoint {
+  /** Place on the x axis. */
   step: number;
   mean: number;
   low: number;
   high: number;
+}
+
+export interface Band {
+  name: string;
+  points: readonly BandPoint[];
 }
 
 /** Mean and range at every step that runs have a finite value for. */
@@ -43,7 +60,10 @@ export function bandOf(runs: readonly ReportRun[], curve: (run: ReportRun) => re
   const bySteps = new Map<number, number[]>();
   for (const run of runs) {
     for (const [step, value] of curve(run)) {
-      if (Number.isFinite(value)) bySteps.set(step, [...(bySteps.get(step) ?? []), value]);
+      if (!Number.isFinite(value)) continue;
+      const values = bySteps.get(step);
+      if (values) values.push(value);
+      else bySteps.set(step, [value]);
     }
   }
   return [...bySteps]
@@ -51,100 +71,150 @@ export function bandOf(runs: readonly ReportRun[], curve: (run: ReportRun) => re
     .map(([step, values]) => ({ step, mean: mean(values), low: Math.min(...values), high: Math.max(...values) }));
 }
 
-function scaled({ step, mean: middle, low, high }: BandPoint, factor: number): BandPoint {
+export function scaled({ step, mean: middle, low, high }: BandPoint, factor: number): BandPoint {
   return { step, mean: factor * middle, low: factor * low, high: factor * high };
 }
 
-function figure(
+/** "20 runs each." */
+export function runsOf(cells: readonly ReportCell[]): string {
+  const sizes = [...new Set(cells.map(({ runs }) => runs.length))].sort((a, b) => a - b);
+  const n = sizes.length === 1 ? `${count(sizes[0] ?? 0, "run")} each` : `${sizes[0]} to ${sizes.at(-1)} runs each`;
+  return `${upperFirst(n)}.`;
+}
+
+/** Lines with bands around them, one for each recipe. */
+export function bandChart(
   name: string,
-  title: string,
-  cells: readonly ReportCell[],
-  bands: readonly BandPoint[][],
-  { yName, point, cut }: { yName: string; point: string; cut: number },
+  {
+    title,
+    yName,
+    xAxis,
+    bands,
+    caption,
+    cut = Infinity,
+  }: {
+    title: string;
+    yName: string;
+    xAxis: object;
+    bands: readonly Band[];
+    /** Told whether bands are drawn, which many lines leave no room for. */
+    caption: (banded: boolean) => readonly string[];
+    /** Values above are cut off where there are any, and the caption says so. */
+    cut?: number;
+  },
 ): Figure {
-  const highest = Math.max(...bands.flat().map(({ high }) => high));
-  const lowest = Math.min(...bands.flat().map(({ low }) => low));
+  const banded = bands.length <= mostBands;
+  const points = bands.flatMap((band) => band.points);
+  const highest = Math.max(...points.map(({ high, mean: middle }) => (banded ? high : middle)));
+  const lowest = Math.min(...points.map(({ low, mean: middle }) => (banded ? low : middle)));
   const interval = tickStep(Math.min(highest, cut) - lowest, 6);
   const max = Math.ceil(Math.min(highest, cut) / interval) * interval;
-  const isCut = highest > max;
-  const legendRows = rowsOf(cells.map(({ recipe }) => recipe));
+  const legend = legendOf(
+    bands.map((band) => band.name),
+    { left: 84, right: 100, top: 44, width },
+  );
+  const few = bands.every((band) => band.points.length <= 20);
   const option: ChartOption = {
     title: chartTitle(title),
-    legend: {
-      data: cells.map(({ recipe }) => recipe),
-      top: 44,
-      left: 84,
-      right: 36,
-      itemGap: 28,
-      icon: "roundRect",
-      itemHeight: 5,
-      itemWidth: 28,
-      textStyle: { color: ink, fontSize: 15 },
-    },
-    grid: { left: 84, right: 36, top: 58 + 30 * legendRows, bottom: 64 },
-    xAxis: { type: "value", ...axis("Optimizer step", 36), splitLine: { show: false }, ...stepsOf(bands) },
+    legend: legend.option,
+    grid: { left: 84, right: 36, top: 88 + legend.extra, bottom: 64 },
+    xAxis,
     yAxis: {
       type: "value",
       ...axis(yName, 52),
       ...{ min: Math.floor(lowest / interval) * interval, max, interval },
     },
-    series: cells.flatMap(({ recipe }, i) => {
-      const band = bands[i] ?? [];
-      const color = cellColor(i);
-      const hidden = { type: "line", silent: true, symbol: "none", lineStyle: { opacity: 0 } } as const;
-      const stack = { stack: `band ${i}`, stackStrategy: "all" } as const;
-      return [
-        { ...hidden, ...stack, data: band.map(({ step, low }) => [step, low]) },
-        {
-          ...hidden,
-          ...stack,
-          areaStyle: { color, opacity: 0.16 },
-          data: band.map(({ step, low, high }) => [step, high - low]),
-        },
-        {
-          type: "line",
-          silent: true,
-          name: recipe,
-          symbol: band.length <= 20 ? "circle" : "none",
-          symbolSize: 6,
-          lineStyle: { color, width: 2.5 },
-          itemStyle: { color },
-          data: band.map(({ step, mean: middle }) => [step, middle]),
-          z: 4,
-        },
-      ];
-    }),
+    series: bands.flatMap((band, i) => bandSeries(band, { index: i, of: bands.length, dots: few, band: banded })),
   };
-  const sizes = [...new Set(cells.map(({ runs }) => runs.length))];
-  const n = sizes.length === 1 ? `${count(sizes[0] ?? 0, "run")} each` : `${sizes.join(", ")} runs`;
-  const caption = [
-    `${upperFirst(n)}. Lines are means over runs, bands reach from the lowest to the highest run; each point is ${point}.`,
-    ...(isCut
-      ? [`Values above ${Number(max.toPrecision(3))} are cut off; the highest is ${Number(highest.toPrecision(3))}.`]
-      : []),
-  ].join(" ");
-  return { name, title, caption, svg: drawSvg(option, { name, width, height: height + 30 * (legendRows - 1) }) };
+  const cutOff = `Values above ${Number(max.toPrecision(3))} are cut off; the highest is ${Number(highest.toPrecision(3))}.`;
+  return {
+    name,
+    title,
+    caption: [...caption(banded), ...(highest > max ? [cutOff] : [])].join(" "),
+    svg: drawSvg(option, { name, width, height: height + legend.extra }),
+  };
 }
 
-/** From 0 to the last step; a last step that is no tick gets no label, which would touch its neighbor's. */
-function stepsOf(bands: readonly BandPoint[][]) {
-  const max = Math.max(1, ...bands.map((band) => band.at(-1)?.step ?? 1));
-  const interval = Math.max(1, tickStep(max, 8));
-  return { min: 0, max, interval, axisLabel: { color: ink, fontSize: 14, showMaxLabel: max % interval === 0 } };
+/** A line in the color of the recipe with this index, dashed where colors come round again, and its band. */
+export function bandSeries(
+  { name, points }: Band,
+  {
+    index,
+    of,
+    panel = 0,
+    dots = false,
+    band = true,
+  }: {
+    index: number;
+    of: number;
+    panel?: number;
+    /** Whether each point is marked. */
+    dots?: boolean;
+    band?: boolean;
+  },
+) {
+  const color = cellColor(index);
+  const place = { xAxisIndex: panel, yAxisIndex: panel };
+  const hidden = { type: "line", silent: true, symbol: "none", lineStyle: { opacity: 0 }, ...place } as const;
+  const stack = { stack: `band ${panel} ${index}`, stackStrategy: "all" } as const;
+  const area = [
+    { ...hidden, ...stack, data: points.map(({ step, low }) => [step, low]) },
+    {
+      ...hidden,
+      ...stack,
+      areaStyle: { color, opacity: of <= 4 ? 0.16 : 0.08 },
+      data: points.map(({ step, low, high }) => [step, high - low]),
+    },
+  ];
+  return [
+    ...(band ? area : []),
+    {
+      type: "line",
+      silent: true,
+      name,
+      ...place,
+      symbol: dots ? "circle" : "none",
+      symbolSize: 6,
+      lineStyle: { color, width: 2.5, type: index < 7 ? "solid" : "dashed" },
+      itemStyle: { color },
+      data: points.map(({ step, mean: middle }) => [step, middle]),
+      z: 4,
+    } as const,
+  ];
 }
 
-/** Rows that a legend of these names takes; nothing measures text here, so widths are those of an average letter. */
-function rowsOf(names: readonly string[]): number {
-  const room = width - 84 - 36;
+/** A legend, and the pixels that it takes beyond those of one row: nothing measures text here, so widths are those of an average letter. */
+export function legendOf(
+  names: readonly string[],
+  { left, right, top, width }: { left: number; right: number; top: number; width: number },
+) {
+  const option = {
+    data: [...names],
+    ...{ top, left, right, itemGap: 28, itemHeight: 8, itemWidth: 34 },
+    textStyle: { color: ink, fontSize: 15 },
+  };
   let rows = 1;
   let used = 0;
   for (const name of names) {
-    const own = 28 + 5 + 8.2 * name.length + 28;
-    if (used > 0 && used + own > room) {
+    const own = 34 + 5 + 8.2 * name.length + 28;
+    if (used > 0 && used + own > width - left - right) {
       rows += 1;
       used = 0;
     }
     used += own;
   }
-  return rows;
+  return { option, extra: 45 * (rows - 1) };
+}
+
+/** From 0 to the last step; a last step that is no tick gets no label, which would touch its neighbor's. */
+export function stepAxis(bands: readonly Band[], ticks = 8) {
+  const max = Math.max(1, ...bands.map(({ points }) => points.at(-1)?.step ?? 1));
+  const interval = Math.max(1, tickStep(max, ticks));
+  return {
+    type: "value",
+    ...axis("Optimizer step", 36),
+    splitLine: { show: false },
+    ...{ min: 0, max, interval },
+    axisLabel: { color: ink, fontSize: 14, showMaxLabel: max % interval === 0 },
+  } as const;
 }

@@ -1,8 +1,7 @@
 import { mean, quantile } from "../stats/summary.js";
 import { axis, cellColor, chartTitle, drawSvg, ink, tickStep, type Figure } from "./chart.js";
 import { count, metricName, points, upperFirst } from "./format.js";
-import { testScore, type ReportCell } from "./report-data.js";
-import { scoresOf } from "./summary.js";
+import { scoreOn, scoresOf, type Half, type ReportCell } from "./report-data.js";
 
 const height = 520;
 const margins = { left: 84, right: 150, top: 84 };
@@ -10,39 +9,63 @@ const margins = { left: 84, right: 150, top: 84 };
 const letter = 8.2;
 /** As many boxes fit on a figure of the usual width; with more it grows. */
 const usualWidth = 1000;
-const fitting = 7;
+const fitting = 14;
+/** Pixels per box below which labels stand at a slant, and means above their boxes. */
+const narrow = 105;
+const slant = 30;
 
-/** Test scores of all recipes on one task: a box for each, and every run as a dot (paper, Figures 2, 5 and 13). */
-export function boxPlot(name: string, cells: readonly ReportCell[]): Figure {
-  const shown = cells.filter((cell) => scoresOf(cell).length > 0);
+/**
+ * Scores of all recipes on one task: a box for each, and every run as a dot (paper, Figure 2 of test scores, Figures 5
+ * and 13 of validation scores).
+ */
+export function boxPlot(name: string, cells: readonly ReportCell[], half: Half): Figure {
+  const shown = cells.filter((cell) => scoresOf(cell, half).length > 0);
   const { metric = "", majority } = shown[0]?.runs[0]?.result ?? {};
   const task = shown[0]?.task ?? "";
-  const baseline = majority?.test ?? null;
-  const title = `Test ${metricName(metric).replace(/ \(.*/, "")} on ${task}`;
+  const baseline = majority?.[half] ?? null;
+  const title = `${upperFirst(half)} ${metricName(metric).replace(/ \(.*/, "")} on ${task}`;
   const labels = shown.map(({ recipe }) => recipe);
   const width = Math.max(usualWidth, (usualWidth * shown.length) / fitting);
-  const slot = (width - margins.left - margins.right) / shown.length;
-  const lines = Math.max(1, ...labels.map((label) => Math.ceil((letter * label.length) / (slot - 10))));
+  const longest = Math.max(0, ...labels.map((label) => letter * label.length));
+  const across = longest * Math.cos((Math.PI * slant) / 180);
+  // The first of the slanted labels reaches out to the left.
+  const roomy = (width - margins.left - margins.right) / shown.length;
+  const left = roomy < narrow ? Math.max(margins.left, across - roomy / 3) : margins.left;
+  const slot = (width - left - margins.right) / shown.length;
+  const crowded = slot < narrow;
+  const below = crowded
+    ? 30 + longest * Math.sin((Math.PI * slant) / 180)
+    : 30 + 17 * Math.max(1, Math.ceil(longest / (slot - 10)));
   const boxWidth = Math.min(90, 0.5 * slot);
+  const means = shown.map((cell, i) => [i, 100 * mean(scoresOf(cell, half))]);
+  const text = { color: ink, fontSize: 15 };
   const svg = drawSvg(
     {
       title: chartTitle(title, "every dot is one run; the runs of a recipe differ only in their seed"),
-      grid: { ...margins, bottom: 30 + 17 * lines },
+      grid: { ...margins, left, bottom: below },
       xAxis: {
         type: "category",
         data: labels,
         ...axis("", 0),
         axisTick: { show: false },
-        axisLabel: { color: ink, fontSize: 15, interval: 0, width: slot - 10, overflow: "break" },
+        axisLabel: {
+          ...{ color: ink, fontSize: 15, interval: 0 },
+          ...(crowded ? { rotate: slant } : { width: slot - 10, overflow: "break" }),
+        },
       },
-      yAxis: { type: "value", scale: true, ...axis(`Test ${metricName(metric)}`, 52), ...rangeOf(shown, baseline) },
+      yAxis: {
+        type: "value",
+        scale: true,
+        ...axis(`${upperFirst(half)} ${metricName(metric)}`, 52),
+        ...rangeOf(shown, half, { baseline, headroom: crowded }),
+      },
       series: [
         {
           type: "boxplot",
           silent: true,
           boxWidth: [boxWidth, boxWidth],
           data: shown.map((cell, i) => ({
-            value: [0, 0.25, 0.5, 0.75, 1].map((q) => 100 * quantile(scoresOf(cell), q)),
+            value: [0, 0.25, 0.5, 0.75, 1].map((q) => 100 * quantile(scoresOf(cell, half), q)),
             itemStyle: { color: `${cellColor(i)}22`, borderColor: cellColor(i), borderWidth: 2 },
           })),
           ...(baseline !== null && {
@@ -59,7 +82,7 @@ export function boxPlot(name: string, cells: readonly ReportCell[]): Figure {
           type: "scatter",
           silent: true,
           symbolSize: 11,
-          data: shown.flatMap((cell, i) => dots(cell, i, 0.6 * boxWidth)),
+          data: shown.flatMap((cell, i) => dots(cell, half, { column: i, spread: 0.6 * boxWidth })),
           z: 5,
         },
         {
@@ -67,32 +90,36 @@ export function boxPlot(name: string, cells: readonly ReportCell[]): Figure {
           silent: true,
           symbol: "diamond",
           symbolSize: 15,
-          symbolOffset: [boxWidth / 2 + 14, 0],
-          itemStyle: { color: ink },
-          label: {
-            show: true,
-            position: "right",
-            color: ink,
-            fontSize: 15,
-            formatter: ({ value }) => mark(value, slot),
-          },
-          data: shown.map((cell, i) => [i, 100 * mean(scoresOf(cell))]),
+          symbolOffset: [crowded ? 0 : boxWidth / 2 + 14, 0],
+          itemStyle: { color: ink, borderColor: "#ffffff", borderWidth: crowded ? 1.5 : 0 },
+          label: { show: !crowded, position: "right", ...text, formatter: ({ value }) => mark(value, slot) },
+          data: means,
           z: 6,
+        },
+        {
+          type: "scatter",
+          silent: true,
+          symbolSize: 0.01,
+          label: { show: crowded, position: "top", distance: 10, ...text },
+          data: means.map(([i = 0, middle = 0], cell) => ({
+            value: [i, 100 * Math.max(...scoresOf(shown[cell]!, half))],
+            label: { formatter: middle.toFixed(1) },
+          })),
         },
       ],
     },
-    { name, width, height: height + 17 * (lines - 1) },
+    { name, width, height: height - 47 + below },
   );
-  return { name, title, caption: captionOf(shown, baseline), svg };
+  return { name, title, caption: captionOf(shown, half, baseline), svg };
 }
 
 /**
  * Spread over `spread` pixels so that equal scores do not hide each other, by golden-ratio steps: evenly, whatever
  * their number, and the same each time.
  */
-function dots(cell: ReportCell, column: number, spread: number): object[] {
+function dots(cell: ReportCell, half: Half, { column, spread }: { column: number; spread: number }): object[] {
   return cell.runs.flatMap((run, i) => {
-    const score = testScore(run);
+    const score = scoreOn(half, run);
     if (score === null) return [];
     const offset = cell.runs.length === 1 ? 0 : (((i + 0.5) * 0.618034) % 1) - 0.5;
     const color = cellColor(column);
@@ -112,27 +139,31 @@ function mark(value: unknown, slot: number): string {
   return slot < 190 ? mean : `mean ${mean}`;
 }
 
-/** Room above the best and below the worst run or the baseline, from tick to tick. */
+/** From tick to tick, with room above the best run, for a number where `headroom` is set, and below the worst. */
 function rangeOf(
   cells: readonly ReportCell[],
-  baseline: number | null,
+  half: Half,
+  { baseline, headroom }: { baseline: number | null; headroom: boolean },
 ): { min: number; max: number; interval: number } {
-  const values = [...cells.flatMap(scoresOf), ...(baseline === null ? [] : [baseline])].map((score) => 100 * score);
+  const values = [...cells.flatMap((cell) => scoresOf(cell, half)), ...(baseline === null ? [] : [baseline])].map(
+    (score) => 100 * score,
+  );
   const [low, high] = [Math.min(...values), Math.max(...values)];
   const room = Math.max(0.5, 0.04 * (high - low));
-  const interval = tickStep(high - low + 2 * room, 6);
+  const above = headroom ? 0.1 * (high - low) : room;
+  const interval = tickStep(high - low + room + above, 6);
   const min = Math.floor((low - room) / interval) * interval;
-  return { min, max: Math.min(100, Math.ceil((high + room) / interval) * interval), interval };
+  return { min, max: Math.min(100, Math.ceil((high + above) / interval) * interval), interval };
 }
 
-function captionOf(cells: readonly ReportCell[], baseline: number | null): string {
-  const sizes = [...new Set(cells.map((cell) => scoresOf(cell).length))];
+function captionOf(cells: readonly ReportCell[], half: Half, baseline: number | null): string {
+  const sizes = [...new Set(cells.map((cell) => scoresOf(cell, half).length))].sort((a, b) => a - b);
   const rows = cells[0]?.runs[0]?.result.rows;
-  const n = sizes.length === 1 ? `${count(sizes[0] ?? 0, "run")} each` : `${sizes.join(", ")} runs`;
+  const n = sizes.length === 1 ? `${count(sizes[0] ?? 0, "run")} each` : `${sizes[0]} to ${sizes.at(-1)} runs each`;
   const degenerate = cells.flatMap(({ runs }) => runs).filter(({ result }) => result.degenerate).length;
   return [
-    `${upperFirst(n)}. A dot is the score of one run's validation-best checkpoint on ${count(rows?.test ?? 0, "test row")}.`,
-    "Boxes span the quartiles with the median inside, whiskers reach to the worst and the best run, diamonds are means.",
+    `${upperFirst(n)}. A dot is the score of one run's validation-best checkpoint on ${count(rows?.[half] ?? 0, `${half} row`)}.`,
+    "Boxes span the quartiles with the median inside, whiskers reach to the worst and the best run; diamonds and numbers are means.",
     ...(baseline === null ? [] : ["The dashed line is what always predicting the majority class scores."]),
     ...(degenerate === 0 ? [] : ["Hollow dots are degenerate runs: no better than that."]),
   ].join(" ");

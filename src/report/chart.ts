@@ -1,28 +1,43 @@
-import { BoxplotChart, LineChart, ScatterChart } from "echarts/charts";
-import { GridComponent, LegendComponent, MarkLineComponent, TitleComponent } from "echarts/components";
+import { BoxplotChart, HeatmapChart, LineChart, ScatterChart } from "echarts/charts";
+import {
+  GridComponent,
+  LegendComponent,
+  MarkLineComponent,
+  TitleComponent,
+  VisualMapComponent,
+} from "echarts/components";
 import { init, use, type ComposeOption } from "echarts/core";
-import type { BoxplotSeriesOption, LineSeriesOption, ScatterSeriesOption } from "echarts/charts";
-import type { GridComponentOption, LegendComponentOption, TitleComponentOption } from "echarts/components";
+import type { BoxplotSeriesOption, HeatmapSeriesOption, LineSeriesOption, ScatterSeriesOption } from "echarts/charts";
+import type {
+  GridComponentOption,
+  LegendComponentOption,
+  TitleComponentOption,
+  VisualMapComponentOption,
+} from "echarts/components";
 import { SVGRenderer } from "echarts/renderers";
 
 use([
   BoxplotChart,
   GridComponent,
+  HeatmapChart,
   LegendComponent,
   LineChart,
   MarkLineComponent,
   ScatterChart,
   SVGRenderer,
   TitleComponent,
+  VisualMapComponent,
 ]);
 
 export type ChartOption = ComposeOption<
   | BoxplotSeriesOption
   | GridComponentOption
+  | HeatmapSeriesOption
   | LegendComponentOption
   | LineSeriesOption
   | ScatterSeriesOption
   | TitleComponentOption
+  | VisualMapComponentOption
 >;
 
 /** A figure: its drawing and the words under it. */
@@ -68,12 +83,13 @@ export function drawSvg(
   }
 }
 
-/** Takes out hover rules and data marks, and names clip paths by figure instead of by a count of all charts so far. */
+/** Takes out hover rules, data marks and digits that no eye sees, and names clip paths by figure instead of by a count of all charts so far. */
 function withoutInteraction(svg: string, name: string): string {
   return svg
     .replaceAll(/<style[^>]*>.*?<\/style>/gs, "")
     .replaceAll(/ (class|ecmeta_\w+|pointer-events)="[^"]*"/g, "")
     .replaceAll(/zr\d+-c/g, `${name}-clip`)
+    .replaceAll(/(?<=[ ,"A-Za-z-]\d+\.\d{2})\d+/g, "")
     .replaceAll(/\n+/g, "\n");
 }
 

@@ -1,5 +1,5 @@
 import type { ReportData } from "./report-data.js";
-import { testScore } from "./report-data.js";
+import { scoreOn } from "./report-data.js";
 import type { CellSummary } from "./summary.js";
 
 type Field = string | number | boolean | null;
@@ -32,7 +32,7 @@ export function trialsCsv({ cells }: ReportData): string {
       const { metric, best, last, steps, degenerate, diverged, seconds, seeds, tokens, peakMemoryBytes } = run.result;
       return [
         ...[stage, task, recipe, run.id, seeds.seed, seeds.initSeed, seeds.orderSeed, metric],
-        ...[testScore(run), best?.validation[metric] ?? null, best?.step ?? null, last?.test[metric] ?? null],
+        ...[scoreOn("test", run), scoreOn("validation", run), best?.step ?? null, last?.test[metric] ?? null],
         ...[steps, degenerate, diverged, seconds.total, tokens, peakMemoryBytes],
       ];
     }),

@@ -1,29 +1,40 @@
 import { lossCurves, scoreCurves } from "./band-chart.js";
+import { biasChart } from "./bias-chart.js";
 import { boxPlot } from "./box-plot.js";
 import type { Figure } from "./chart.js";
-import type { ReportCell, ReportData } from "./report-data.js";
-import { scoresOf } from "./summary.js";
+import { distanceChart } from "./distance-chart.js";
+import { expectedChart } from "./expected-chart.js";
+import { lengthChart } from "./length-chart.js";
+import { groupBy, scoresOf, type ReportCell, type ReportData } from "./report-data.js";
+import { seedGrid } from "./seed-grid.js";
 
-/** The figures of a report, task by task. Cells without a finished run are left out. */
+/** The figures of a report that there are data for, task by task. Cells without a finished run are left out. */
 export function figuresOf({ cells }: ReportData): Figure[] {
-  const groups = groupByTask(cells);
-  return groups.flatMap((group, i) => {
+  const groups = groupBy(
+    cells.filter(({ runs }) => runs.length > 0),
+    ({ stage, task }) => JSON.stringify([stage, task]),
+  );
+  const figures = groups.flatMap((group, i) => {
     const name = (kind: string): string => (groups.length === 1 ? kind : `${kind}-${i + 1}`);
-    const figures: Figure[] = [];
-    if (group.some((cell) => scoresOf(cell).length > 0)) figures.push(boxPlot(name("scores"), group));
-    if (group.some(({ runs }) => runs.some(({ curves }) => curves.loss.length > 0))) {
-      figures.push(lossCurves(name("loss"), group), scoreCurves(name("validation"), group));
-    }
-    return figures;
+    return figuresOfTask(group, name);
   });
+  return [...figures, biasChart("bias-ratio", cells)].filter((figure) => figure !== null);
 }
 
-function groupByTask(cells: readonly ReportCell[]): ReportCell[][] {
-  const groups = new Map<string, ReportCell[]>();
-  for (const cell of cells) {
-    if (cell.runs.length === 0) continue;
-    const key = JSON.stringify([cell.stage, cell.task]);
-    groups.set(key, [...(groups.get(key) ?? []), cell]);
-  }
-  return [...groups.values()];
+function figuresOfTask(cells: readonly ReportCell[], name: (kind: string) => string): (Figure | null)[] {
+  const scored = cells.some((cell) => scoresOf(cell).length > 0);
+  const logged = cells.some(({ runs }) => runs.some(({ curves }) => curves.loss.length > 0));
+  const grids = cells.map((cell, i) => seedGrid(name(`seeds-${i + 1}`), cell, "test"));
+  return [
+    scored ? boxPlot(name("scores"), cells, "test") : null,
+    scored ? boxPlot(name("validation-scores"), cells, "validation") : null,
+    ...grids,
+    lengthChart(name("length"), cells, "validation"),
+    expectedChart(name("expected-test"), cells, "test"),
+    expectedChart(name("expected-validation"), cells, "validation"),
+    logged ? lossCurves(name("loss"), cells) : null,
+    logged ? scoreCurves(name("validation"), cells) : null,
+    distanceChart(name("distance"), cells, { every: false }),
+    distanceChart(name("distance-all"), cells, { every: true }),
+  ];
 }

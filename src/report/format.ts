@@ -21,6 +21,16 @@ export function meanStd({ mean, std }: { mean: number | null; std: number | null
   return std === null ? points(mean) : `${points(mean)} ± ${points(std)}`;
 }
 
+/** "+1.9", "-0.4". */
+export function signedPoints(value: number | null): string {
+  return value === null || value < 0 ? points(value).replace("-", "−") : `+${points(value)}`;
+}
+
+/** "71.4 to 73.0". */
+export function range(low: number | null, high: number | null): string {
+  return low === null || high === null ? "–" : `${points(low)} to ${points(high)}`;
+}
+
 /** "0.003", "< 0.001". */
 export function pValue(p: number | null): string {
   if (p === null) return "–";

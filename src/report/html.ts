@@ -1,34 +1,41 @@
 import type { Figure } from "./chart.js";
-import { count, meanStd, metricName, points, pValue, seconds } from "./format.js";
-import { testScore, type ReportCell, type ReportData } from "./report-data.js";
+import { count, meanStd, metricName, points, pValue, range, seconds, signedPoints } from "./format.js";
+import { escaped, section, tableMarkup } from "./markup.js";
+import { overviewTable } from "./overview-table.js";
+import { precisionTable } from "./precision-table.js";
+import { groupBy, scoreOn, testScore, type ReportCell, type ReportData } from "./report-data.js";
 import type { CellSummary } from "./summary.js";
 
 /** The whole report as one page that needs nothing else: styles and figures are inside, no script, no network. */
 export function htmlPage(data: ReportData, summaries: readonly CellSummary[], figures: readonly Figure[]): string {
   const groups = [...new Set(summaries.map(({ stage, task }) => JSON.stringify([stage, task])))];
+  const stages = new Set(summaries.map(({ stage }) => stage));
   return `<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>${text(data.title)}</title>
+<title>${escaped(data.title)}</title>
 <style>${styles}</style>
 </head>
 <body>
 <main>
 <header>
-<h1>${text(data.title)}</h1>
-${data.description === null ? "" : `<p class="lead">${text(data.description)}</p>`}
+<h1>${escaped(data.title)}</h1>
+${data.description === null ? "" : `<p class="lead">${escaped(data.description)}</p>`}
 <p class="facts">${factsOf(data, summaries)}</p>
 </header>
+${overviews(data, summaries)}
 ${groups
   .map((key) => {
     const [stage, task] = JSON.parse(key) as [string, string];
     const rows = summaries.filter((row) => row.stage === stage && row.task === task);
     const cells = data.cells.filter((cell) => cell.stage === stage && cell.task === task);
-    return tableOf(rows, groups.length === 1 ? "Results" : `${stage}: ${task}`, transferNotes(cells));
+    const heading = groups.length === 1 ? "Results" : stages.size === 1 ? task : `${stage}: ${task}`;
+    return tableOf(rows, heading, transferNotes(cells)) + comparisonOf(rows, groups.length === 1 ? "" : `, ${heading}`);
   })
   .join("\n")}
+${precisionTable(data.cells)}
 ${figures.map(figureOf).join("\n")}
 ${trialsOf(data)}
 <footer>${footerOf(data)}</footer>
@@ -50,64 +57,95 @@ function transferNotes(cells: readonly ReportCell[]): string[] {
   });
 }
 
+/** Each stage in the layout of the paper's tables. */
+function overviews({ cells }: ReportData, summaries: readonly CellSummary[]): string {
+  const entries = cells.map((cell, i) => ({ cell, summary: summaries[i]! }));
+  const stages = groupBy(entries, ({ cell }) => cell.stage);
+  return stages
+    .flatMap((stage) => {
+      const name = stages.length === 1 ? "" : `, ${stage[0]!.cell.stage}`;
+      return [
+        overviewTable(stage, `All tasks${name}`, "test"),
+        overviewTable(stage, `Validation scores${name}`, "validation"),
+      ];
+    })
+    .join("\n");
+}
+
 function tableOf(rows: readonly CellSummary[], heading: string, moreNotes: readonly string[]): string {
   const [first] = rows;
   if (first === undefined) return "";
   const bestMean = Math.max(...rows.map(({ mean }) => mean ?? -Infinity));
-  const compared = rows.some(({ pHigher }) => pHigher !== null);
+  const disagree = rows.some(({ disagreement }) => disagreement !== null);
   const head = [
-    ...["Recipe", "Runs", "Mean ± std", "Median", "Worst", "Best", "Degenerate", "Diverged"],
-    ...(compared ? ["p"] : []),
+    ...["Recipe", "Runs", "Mean ± std", "95 % interval", "Median", "IQM", "Worst", "Best", "Degenerate", "Diverged"],
+    ...(disagree ? ["Disagree"] : []),
   ];
   const body = rows.map((row) => {
-    const runs = row.runs === row.planned ? String(row.runs) : `${row.runs} of ${row.planned}`;
-    const cells = [
-      `<th scope="row">${text(row.recipe)}</th>`,
-      ...[runs, meanStd(row), points(row.median), points(row.worst), points(row.best)].map((value, i) =>
-        i === 1 && row.mean === bestMean ? `<td class="best">${value}</td>` : `<td>${value}</td>`,
-      ),
-      `<td>${row.degenerate} of ${row.runs}</td>`,
-      `<td>${row.diverged} of ${row.runs}</td>`,
-      ...(compared ? [`<td>${pValue(row.pHigher)}</td>`] : []),
+    const ofRuns = (n: number): string => (n === 0 ? "0" : `${n} of ${row.runs}`);
+    const [interval, average] = [range(row.meanLow, row.meanHigh), meanStd(row)];
+    return [
+      escaped(row.recipe),
+      row.runs === row.planned ? String(row.runs) : `${row.runs} of ${row.planned}`,
+      row.mean === bestMean ? `<strong>${average}</strong>` : average,
+      ...[interval, points(row.median), points(row.interQuartileMean), points(row.worst), points(row.best)],
+      ...[ofRuns(row.degenerate), ofRuns(row.diverged)],
+      ...(disagree ? [row.disagreement === null ? "–" : `${points(row.disagreement)} %`] : []),
     ];
-    return `<tr>${cells.join("")}</tr>`;
   });
   const notes = [
     `Test ${metricName(first.metric)} of each run's validation-best checkpoint; ± is the sample standard deviation over runs.`,
+    "Interval: of the mean, by 1000 bootstrap draws of the runs. IQM: mean of the middle half of the runs.",
     `Degenerate: no better than always predicting the majority class (${points(first.majority)}).`,
-    ...(compared
-      ? [`p: one-tailed Student's t-test that the mean is higher than that of “${first.recipe}”, as in the paper.`]
+    ...(rows.some(({ scored, runs }) => scored < runs)
+      ? ["Runs that diverged before their first evaluation have no score and are in no mean."]
       : []),
+    ...(disagree ? ["Disagree: the share of test rows about which two runs say different classes."] : []),
     ...moreNotes,
   ];
-  return `<section>
-<h2>${text(heading)}</h2>
-<div class="wide"><table>
-<thead><tr>${head.map((name) => `<th scope="col">${text(name)}</th>`).join("")}</tr></thead>
-<tbody>${body.join("\n")}</tbody>
-</table></div>
-<p class="note">${notes.map(text).join(" ")}</p>
-</section>`;
+  return section(heading, tableMarkup(head.map(escaped), body), notes);
+}
+
+/** Every recipe of a task against the first. */
+function comparisonOf(rows: readonly CellSummary[], of: string): string {
+  const [first, ...others] = rows;
+  if (first === undefined || !others.some(({ difference }) => difference !== null)) return "";
+  const paired = others.some(({ pPaired }) => pPaired !== null);
+  const head = ["Recipe", "Difference", "p", "p (Holm)", "p (Welch)", ...(paired ? ["p (paired)"] : []), "Better run"];
+  const body = others.map((row) => [
+    escaped(row.recipe),
+    signedPoints(row.difference),
+    ...[row.pHigher, row.pHolm, row.pWelch].map(pValue).map(escaped),
+    ...(paired ? [row.pPaired === null ? "–" : `${escaped(pValue(row.pPaired))} <small>(${row.pairs})</small>`] : []),
+    row.probabilityOfImprovement === null ? "–" : `${(100 * row.probabilityOfImprovement).toFixed(0)} %`,
+  ]);
+  const notes = [
+    `Difference: of the means, from “${first.recipe}”. p: one-tailed Student's t-test that the mean is higher, as in the`,
+    "paper; with Holm's correction for the number of recipes here; without assuming equal variances (Welch);",
+    ...(paired ? ["on the differences of runs that share a seed (in brackets how many);"] : []),
+    `Better run: how likely a run of this recipe beats one of “${first.recipe}”, ties counting half.`,
+  ];
+  return section(`Compared with “${first.recipe}”${of}`, tableMarkup(head, body), notes);
 }
 
 function figureOf({ title, caption, svg }: Figure): string {
   return `<figure>
-<div role="img" aria-label="${text(title)}">${svg}</div>
-<figcaption>${text(caption)}</figcaption>
+<div role="img" aria-label="${escaped(title)}">${svg}</div>
+<figcaption>${escaped(caption)}</figcaption>
 </figure>`;
 }
 
 function trialsOf({ cells }: ReportData): string {
   const rows = cells.flatMap(({ task, recipe, runs }) =>
     runs.map((run) => {
-      const { metric, best, steps, degenerate, diverged, seconds: time } = run.result;
+      const { best, steps, degenerate, diverged, seconds: time } = run.result;
       const remark = diverged ? "diverged" : degenerate ? "degenerate" : "";
       const values = [
-        ...[points(best?.validation[metric] ?? null), points(testScore(run))],
+        ...[points(scoreOn("validation", run)), points(testScore(run))],
         ...[best === null ? "–" : `${best.step} of ${steps}`, seconds(time.total), remark, run.id],
       ];
-      return `<tr><th scope="row">${text(recipe)}</th><td>${text(task)}</td><td>${text(run.seed)}</td>${values
-        .map((value) => `<td>${text(value)}</td>`)
+      return `<tr><th scope="row">${escaped(recipe)}</th><td>${escaped(task)}</td><td>${escaped(run.seed)}</td>${values
+        .map((value) => `<td>${escaped(value)}</td>`)
         .join("")}</tr>`;
     }),
   );
@@ -133,7 +171,7 @@ function factsOf({ cells }: ReportData, summaries: readonly CellSummary[]): stri
       : []),
     `${seconds(total)} of computing`,
   ];
-  return facts.map(text).join(" · ");
+  return facts.map(escaped).join(" · ");
 }
 
 /** What ran, and a warning where not all runs ran on the same. */
@@ -146,11 +184,7 @@ function footerOf({ cells }: ReportData): string {
     ),
   );
   const mixed = said.size > 1 ? `<strong>The runs did not all run on the same:</strong> ` : "";
-  return mixed + [...said].map(text).join("; ");
-}
-
-function text(value: string): string {
-  return value.replace(/[&<>"]/g, (mark) => `&#${mark.charCodeAt(0)};`);
+  return mixed + [...said].map(escaped).join("; ");
 }
 
 const styles = `
@@ -163,11 +197,12 @@ h2 { font-size: 20px; margin: 36px 0 12px; }
 .facts, .note, figcaption, footer { color: #4d4d4d; font-size: 14.5px; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { padding: 8px 12px; text-align: right; white-space: nowrap; border-bottom: 1px solid #d9d9d9; }
+th, td { padding: 8px 8px; text-align: right; white-space: nowrap; border-bottom: 1px solid #d9d9d9; }
 thead th { border-bottom: 2px solid #1a1a1a; font-weight: 600; vertical-align: bottom; }
 th:first-child { text-align: left; }
-tbody th { font-weight: 500; white-space: normal; }
-td.best { font-weight: 700; }
+tbody th { font-weight: 500; white-space: normal; min-width: 7.5em; }
+small, .metric, .published { font-size: 13px; color: #4d4d4d; font-weight: 400; }
+.differs { color: #b03a00; font-weight: 700; }
 figure { margin: 40px 0 0; break-inside: avoid; }
 figure svg { width: 100%; height: auto; display: block; }
 figcaption { padding: 0 8px; margin-top: 4px; }

@@ -11,11 +11,12 @@ export async function readCurves(path: string, metric: string): Promise<Curves> 
   try {
     text = await readFile(path, "utf8");
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return { loss: [], validation: [] };
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return { loss: [], validation: [], distances: {} };
     throw error;
   }
   const losses: number[] = [];
   const validation: Point[] = [];
+  const distances: Record<string, Point[]> = {};
   let steps = 0;
   for (const line of text.split("\n")) {
     if (line === "") continue;
@@ -28,8 +29,20 @@ export async function readCurves(path: string, metric: string): Promise<Curves> 
       const score = event.validation[metric];
       if (score !== undefined) validation.push([event.step, score]);
     }
+    if (event.type === "diagnostics") {
+      for (const [block, distance] of Object.entries(event.distances)) {
+        (distances[block] ??= []).push([event.step, distance]);
+      }
+    }
   }
-  return { loss: windowMeans(losses, steps), validation };
+  const thinned = Object.entries(distances).map(([block, points]) => [block, thin(points)] as const);
+  return { loss: windowMeans(losses, steps), validation, distances: Object.fromEntries(thinned) };
+}
+
+/** At most about `windows` of the points, evenly spaced, the last among them. */
+export function thin(points: readonly Point[]): Point[] {
+  const stride = Math.ceil(points.length / windows);
+  return points.filter((_, i) => (points.length - 1 - i) % stride === 0);
 }
 
 /**

@@ -6,11 +6,10 @@ import { ConfigError } from "../errors.js";
 import { seedLabel } from "../study/seeds.js";
 import { configHash } from "../training/identity.js";
 import type { RunResult } from "../training/result.js";
+import { cellConfig, type FlatConfig } from "./config-groups.js";
 import { readCurves } from "./read-curves.js";
-import type { ReportData, ReportRun } from "./report-data.js";
-
-/** Keys in which two runs of one cell may differ. */
-const notOfTheCell = ["seed", "initSeed", "orderSeed", "output", "resume", "stateEvery", "keep", "threads", "device"];
+import { readDisagreement } from "./read-disagreement.js";
+import { groupBy, type ReportCell, type ReportData, type ReportRun } from "./report-data.js";
 
 /**
  * Reads folders of single runs (`finetune --output`). Runs whose configs are equal but for their seeds make a cell,
@@ -20,30 +19,33 @@ const notOfTheCell = ["seed", "initSeed", "orderSeed", "output", "resume", "stat
  */
 export async function readRuns(folders: readonly string[]): Promise<ReportData> {
   const entries = await Promise.all(folders.map(readRun));
-  const groups = new Map<string, { config: Flat; task: string; runs: ReportRun[] }>();
-  for (const { config, run } of entries) {
-    const key = configHash(config);
-    const group = groups.get(key) ?? { config, task: run.result.task, runs: [] };
-    group.runs.push(run);
-    groups.set(key, group);
-  }
-  const configs = [...groups.values()].map(({ config }) => config);
+  const groups = groupBy(entries, ({ flat }) => configHash(flat));
+  const configs = groups.map(([first]) => first!.flat);
+  const cells = groups.map(async (group): Promise<ReportCell> => {
+    const { flat, config, run } = group[0]!;
+    const recipe = difference(flat, configs);
+    return {
+      ...{ stage: "runs", task: run.result.task, recipe, config },
+      ...{ family: recipe, published: {}, planned: group.length },
+      disagreement: await readDisagreement(group.map(({ folder }) => join(folder, "predictions.jsonl"))),
+      runs: group.map((entry) => entry.run),
+    };
+  });
   return {
     title: folders.length === 1 ? basename(folders[0] ?? "") : `${folders.length} runs`,
     description: null,
-    cells: [...groups.values()].map(({ config, task, runs }) => ({
-      stage: "runs",
-      task,
-      recipe: difference(config, configs),
-      planned: runs.length,
-      runs,
-    })),
+    cells: await Promise.all(cells),
   };
 }
 
-type Flat = Record<string, unknown>;
+interface Entry {
+  folder: string;
+  config: ResolvedConfig;
+  flat: FlatConfig;
+  run: ReportRun;
+}
 
-async function readRun(folder: string): Promise<{ config: Flat; run: ReportRun }> {
+async function readRun(folder: string): Promise<Entry> {
   if (!existsSync(join(folder, "result.json"))) {
     throw new ConfigError(
       `${folder} is neither a study nor a finished run: it has no manifest.jsonl and no result.json`,
@@ -52,25 +54,13 @@ async function readRun(folder: string): Promise<{ config: Flat; run: ReportRun }
   const read = async <T>(name: string): Promise<T> => JSON.parse(await readFile(join(folder, name), "utf8")) as T;
   const [config, result] = await Promise.all([read<ResolvedConfig>("config.json"), read<RunResult>("result.json")]);
   const curves = await readCurves(join(folder, "log.jsonl"), result.selectedBy);
-  const flat = flatten(config);
-  for (const key of notOfTheCell) delete flat[key];
+  const flat = cellConfig(config);
   if (config.transfer) flat["transfer"] = config.transfer.task ?? config.transfer.data;
-  return { config: flat, run: { id: basename(folder), seed: seedLabel(result.seeds), result, curves } };
-}
-
-/** `{ optimizer: { eps: 1 } }` to `{ "optimizer.eps": 1 }`; arrays stay whole. */
-function flatten(value: object, prefix = ""): Flat {
-  return Object.fromEntries(
-    Object.entries(value).flatMap(([key, inner]: [string, unknown]) =>
-      typeof inner === "object" && inner !== null && !Array.isArray(inner)
-        ? Object.entries(flatten(inner, `${prefix}${key}.`))
-        : [[`${prefix}${key}`, inner]],
-    ),
-  );
+  return { folder, config, flat, run: { id: basename(folder), seed: seedLabel(result.seeds), result, curves } };
 }
 
 /** What this config says of the keys in which not all are equal: "epochs 10, methods [...]". */
-function difference(config: Flat, all: readonly Flat[]): string {
+function difference(config: FlatConfig, all: readonly FlatConfig[]): string {
   const keys = new Set(all.flatMap((one) => Object.keys(one)));
   const differing = [...keys].filter((key) => new Set(all.map((one) => JSON.stringify(one[key]))).size > 1);
   // Where not all have the same intermediate task its name says enough.

@@ -1,35 +1,42 @@
 import { join } from "node:path";
-import { ConfigError } from "../errors.js";
-import { readManifest } from "../study/manifest.js";
+import { requireManifest } from "../study/manifest.js";
 import type { Trial } from "../study/plan.js";
 import { isFinished, readTrialResult, trialFolder } from "../study/trial.js";
 import { readCurves } from "./read-curves.js";
-import type { ReportCell, ReportData } from "./report-data.js";
+import { readDisagreement } from "./read-disagreement.js";
+import { groupBy, type ReportCell, type ReportData, type ReportRun } from "./report-data.js";
 
 /** Reads what is finished of a study. @throws ConfigError when the folder holds none. */
 export async function readStudy(folder: string): Promise<ReportData> {
-  const manifest = await readManifest(folder);
-  if (manifest === null) throw new ConfigError(`${folder} holds no study: it has no manifest.jsonl`);
-  const byCell = new Map<string, { cell: ReportCell; trials: Trial[] }>();
-  for (const trial of manifest.trials) {
-    const { stage, task, recipe } = trial;
-    const key = JSON.stringify([stage, task, recipe]);
-    const entry = byCell.get(key) ?? { cell: { stage, task, recipe, planned: 0, runs: [] }, trials: [] };
-    entry.trials.push(trial);
-    byCell.set(key, entry);
-  }
+  const manifest = await requireManifest(folder);
+  const { title, description, cells: said = [] } = manifest.study;
+  const planned = new Map(said.map((cell) => [place(cell), cell]));
   const cells: ReportCell[] = [];
-  for (const { cell, trials } of byCell.values()) {
+  for (const trials of groupBy(manifest.trials, place)) {
+    const first = trials[0]!;
+    const { grid, expected } = planned.get(place(first)) ?? {};
     const finished = trials.filter((trial) => isFinished(folder, trial));
-    const runs = await Promise.all(
-      finished.map(async (trial) => {
-        const result = await readTrialResult(folder, trial);
-        const curves = await readCurves(join(trialFolder(folder, trial), "log.jsonl"), result.selectedBy);
-        return { id: trial.id, seed: trial.seed, result, curves };
-      }),
-    );
-    cells.push({ ...cell, planned: trials.length, runs });
+    const { stage, task, recipe, config } = first;
+    cells.push({
+      ...{ stage, task, recipe, config },
+      family: grid?.recipe ?? recipe,
+      published: expected ?? {},
+      planned: trials.length,
+      disagreement: await readDisagreement(
+        finished.map((trial) => join(trialFolder(folder, trial), "predictions.jsonl")),
+      ),
+      runs: await Promise.all(finished.map((trial) => readTrial(folder, trial))),
+    });
   }
-  const { title, description } = manifest.study;
   return { title, description, cells };
+}
+
+function place({ stage, task, recipe }: Pick<Trial, "stage" | "task" | "recipe">): string {
+  return JSON.stringify([stage, task, recipe]);
+}
+
+async function readTrial(folder: string, trial: Trial): Promise<ReportRun> {
+  const result = await readTrialResult(folder, trial);
+  const curves = await readCurves(join(trialFolder(folder, trial), "log.jsonl"), result.selectedBy);
+  return { id: trial.id, seed: trial.seed, result, curves };
 }

@@ -1,3 +1,4 @@
+import type { ResolvedConfig } from "../config/schema.js";
 import type { RunResult } from "../training/result.js";
 
 /** Everything that a report shows, read from run folders. */
@@ -12,9 +13,35 @@ export interface ReportCell {
   stage: string;
   task: string;
   recipe: string;
+  /** The recipe's name without the point of its grid; the same as `recipe` where it has none. */
+  family: string;
+  /** That of the first run planned; null for a cell without any yet. */
+  config: ResolvedConfig | null;
+  /** Published numbers to set ours against. */
+  published: Published;
   /** How many runs the study plans for this cell. */
   planned: number;
+  /**
+   * The mean, over pairs of runs, of the share of test rows about which they say different classes; null for a
+   * regression, and with fewer than two runs.
+   */
+  disagreement: number | null;
   runs: ReportRun[];
+}
+
+/** The two halves that a run is scored on. */
+export type Half = "validation" | "test";
+
+export type Published = Partial<Record<Half, PublishedNumbers>>;
+
+/** As they are printed: 100 times the metric. */
+export interface PublishedNumbers {
+  mean: number;
+  std?: number;
+  /** Runs behind them. */
+  n?: number;
+  /** "Table 1". */
+  source: string;
 }
 
 export interface ReportRun {
@@ -31,12 +58,36 @@ export interface Curves {
   loss: Point[];
   /** Score on the validation rows by the metric that selects, one point per evaluation. */
   validation: Point[];
+  /** L2 distance to where fine-tuning began, by block ("blocks.3", "pooler"); empty for a run without diagnostics. */
+  distances: Record<string, Point[]>;
 }
 
 export type Point = readonly [step: number, value: number];
 
-/** The score that tables and figures show: that of the validation-best checkpoint on the test rows; null without one. */
-export function testScore({ result }: ReportRun): number | null {
-  const score = result.best?.test[result.metric];
-  return score === undefined || Number.isNaN(score) ? null : score;
+/** A run's score by the task's metric, that of its validation-best checkpoint; null without one. */
+export function scoreOn(half: Half, { result }: ReportRun): number | null {
+  // A score that is no number is null in the file.
+  const score = result.best?.[half][result.metric] as number | null | undefined;
+  return score === undefined || score === null || Number.isNaN(score) ? null : score;
+}
+
+/** The score that tables and figures show. */
+export function testScore(run: ReportRun): number | null {
+  return scoreOn("test", run);
+}
+
+/** Those of all runs that have one. */
+export function scoresOf({ runs }: ReportCell, half: Half = "test"): number[] {
+  return runs.flatMap((run) => scoreOn(half, run) ?? []);
+}
+
+/** Groups of equal key, in the order of their first members. */
+export function groupBy<T>(items: readonly T[], key: (item: T) => string): T[][] {
+  const groups = new Map<string, T[]>();
+  for (const item of items) {
+    const group = groups.get(key(item));
+    if (group) group.push(item);
+    else groups.set(key(item), [item]);
+  }
+  return [...groups.values()];
 }

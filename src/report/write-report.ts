@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { ConfigError } from "../errors.js";
 import { makeFolder, writeFileAtomic } from "../files/atomic.js";
 import { studyPaths } from "../study/folder.js";
+import { bestOfK } from "./best-of-k.js";
 import { tableCsv, trialsCsv } from "./csv.js";
 import { htmlPage } from "./html.js";
 import { readRuns } from "./read-runs.js";
@@ -60,6 +61,7 @@ function json({ title, description, cells }: ReportData, summaries: readonly Cel
     description,
     cells: summaries.map((summary, i) => ({
       ...summary,
+      bestOfK: bestOfK(cells[i]!, "test"),
       trials: cells[i]?.runs.map((run) => ({ id: run.id, seed: run.seed, test: testScore(run), result: run.result })),
     })),
   };

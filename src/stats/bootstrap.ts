@@ -38,3 +38,17 @@ export function bootstrapInterval(
   }
   return [quantile(scores, (1 - level) / 2), quantile(scores, (1 + level) / 2)];
 }
+
+/** The same for a statistic of a sample, such as the mean over runs: the values are drawn with replacement. */
+export function sampleInterval(
+  values: readonly number[],
+  statistic: (sample: readonly number[]) => number,
+  options: BootstrapOptions,
+): [number, number] {
+  const sample = new Array<number>(values.length);
+  const score = (rows: Int32Array): number => {
+    for (let i = 0; i < rows.length; i++) sample[i] = values[rows[i]!]!;
+    return statistic(sample);
+  };
+  return bootstrapInterval(values.length, score, options);
+}

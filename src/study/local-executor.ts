@@ -1,11 +1,13 @@
 import { fork, type ChildProcess } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { setTimeout as sleep } from "node:timers/promises";
-import { AbortedError, SteadytuneError } from "../errors.js";
+import { AbortedError, LockedError, SteadytuneError } from "../errors.js";
 import { preparedKey } from "../training/prepare.js";
 import type { Executor, ExecutorOptions } from "./executor.js";
+import { isOfTheMachine } from "./machine-error.js";
 import { fromPlain, type Answer, type Order } from "./message.js";
 import type { Trial } from "./plan.js";
+import { isFinished, lockTrial, recordFailure } from "./trial.js";
 
 const workerModule = fileURLToPath(new URL("./worker.js", import.meta.url));
 
@@ -17,15 +19,6 @@ const elsewhereMs = 2000;
 
 /** How much of what a worker wrote last is kept for the message about its death. */
 const tailCharacters = 2000;
-
-/** Errors of the machine and not of a trial: every other trial would end the same way. */
-const fatalCodes = new Set([
-  "ERR_PLATFORM",
-  "ERR_LIBTORCH_NOT_FOUND",
-  "ERR_LIBTORCH_VERSION",
-  "ERR_ADDON",
-  "ERR_CUDA_KERNELS",
-]);
 
 /** Runs trials on this machine, in `workers` processes, one trial at a time in each. */
 export function localExecutor({ workers }: { workers: number }): Executor {
@@ -74,13 +67,14 @@ async function lane(number: number, queue: Trial[], options: ExecutorOptions): P
           onEvent({ type: "worker-lost", worker: number, trial, message: `${end.error.message}; the trial goes on` });
           continue;
         }
-        if (fatalCodes.has(end.error.code)) throw end.error;
+        if (isOfTheMachine(end.error)) throw end.error;
         if (end.error.code === "ERR_LOCKED") {
           onEvent({ type: "trial-elsewhere", worker: number, trial });
           queue.push(trial);
           elsewhere += 1;
           if (elsewhere >= queue.length) await sleep(elsewhereMs, undefined, signal ? { signal } : {}).catch(() => {});
         } else {
+          if (end.type === "died") await recordDeath(folder, trial, end.error);
           onEvent({ type: "trial-failed", worker: number, trial, error: end.error });
         }
         break;
@@ -91,6 +85,17 @@ async function lane(number: number, queue: Trial[], options: ExecutorOptions): P
   }
 }
 
+/** A worker that died could not say itself why its trial failed. */
+async function recordDeath(folder: string, trial: Trial, error: SteadytuneError): Promise<void> {
+  try {
+    await using _lock = await lockTrial(folder, trial);
+    if (!isFinished(folder, trial)) await recordFailure(folder, trial, error);
+  } catch (locked) {
+    // Another process has taken the trial in hand already.
+    if (!(locked instanceof LockedError)) throw locked;
+  }
+}
+
 /** The next trial, of those that need what the worker has loaded if there are any. */
 function take(queue: Trial[], loaded: string | null): Trial | null {
   const same = queue.findIndex(({ config }) => preparedKey(config) === loaded);
@@ -98,6 +103,13 @@ function take(queue: Trial[], loaded: string | null): Trial | null {
 }
 
 type End = Extract<Answer, { type: "done" }> | { type: "failed" | "died"; error: SteadytuneError };
+
+function deathHint(message: string, said: string): { hint?: string } {
+  if (said !== "") return { hint: `it last wrote: ${said}` };
+  return message.endsWith("SIGKILL")
+    ? { hint: "unless somebody killed it, memory has run out: try fewer --workers" }
+    : {};
+}
 
 class WorkerProcess {
   readonly #process: ChildProcess;
@@ -143,7 +155,7 @@ class WorkerProcess {
         const said = this.#tail.trim();
         return {
           type: "died",
-          error: new SteadytuneError("ERR_INTERNAL", message, said === "" ? {} : { hint: `it last wrote: ${said}` }),
+          error: new SteadytuneError("ERR_INTERNAL", message, deathHint(message, said)),
         };
       });
       return await Promise.race([answered, died]);

@@ -1,8 +1,11 @@
 import { readFile } from "node:fs/promises";
+import type { ResolvedConfig, RunConfig } from "../config/schema.js";
 import { ConfigError, StateError } from "../errors.js";
 import { writeFileAtomic } from "../files/atomic.js";
+import type { Cell, Select } from "./file.js";
 import { studyPaths } from "./folder.js";
 import type { Trial } from "./plan.js";
+import type { TrialSeeds } from "./seeds.js";
 
 /** What a study was planned to be: the first line of `manifest.jsonl`, and a line for each trial. */
 export interface Manifest {
@@ -16,6 +19,41 @@ export interface StudyHeader {
   name: string;
   title: string;
   description: string | null;
+  /** The preset that was planned; absent without one. */
+  preset?: string;
+  /** Every cell, in the order of the file, with or without trials so far. */
+  cells?: PlannedCell[];
+}
+
+/** What is planned for a cell beside its trials. */
+export interface PlannedCell extends Pick<Cell, "stage" | "task" | "recipe" | "grid" | "expected"> {
+  /** Where the cell takes the config of another one; null for a cell that stands by itself. */
+  select: PlannedSelect | null;
+}
+
+export interface PlannedSelect extends Select {
+  /** Config keys on top of those of the cell that is chosen. */
+  own: RunConfig;
+  seeds: TrialSeeds[];
+  /** Null as long as runs of candidates are missing; then the cell has no trials. */
+  choice: Choice | null;
+}
+
+/** Which cell was chosen, and on what grounds; never changed once trials were planned upon it. */
+export interface Choice {
+  /** The `recipe` of the cell that was chosen. */
+  recipe: string;
+  /** What the choice was among, in the order of the file. */
+  among: Candidate[];
+}
+
+export interface Candidate {
+  recipe: string;
+  /** Of the validation scores of all runs that have one; null where none has. */
+  mean: number | null;
+  runs: number;
+  /** Runs that diverged before their first evaluation. */
+  withoutScore: number;
 }
 
 /** @returns null where no study was planned yet. @throws StateError when the file is not a manifest of this version. */
@@ -44,6 +82,15 @@ export async function readManifest(folder: string): Promise<Manifest | null> {
   return { study: study as StudyHeader, trials: trials as Trial[] };
 }
 
+/** @throws ConfigError where no study was planned yet. */
+export async function requireManifest(folder: string): Promise<Manifest> {
+  const manifest = await readManifest(folder);
+  if (manifest !== null) return manifest;
+  throw new ConfigError(`${folder} holds no study: it has no manifest.jsonl`, {
+    hint: "plan one first: steadytune study plan FILE",
+  });
+}
+
 export async function writeManifest(folder: string, { study, trials }: Manifest): Promise<void> {
   const lines = [study, ...trials].map((entry) => `${JSON.stringify(entry)}\n`);
   await writeFileAtomic(studyPaths(folder).manifest, lines.join(""));
@@ -51,25 +98,64 @@ export async function writeManifest(folder: string, { study, trials }: Manifest)
 
 /**
  * The planned trials with the new ones behind them. What was planned stays as it was planned, also where the study
- * file no longer names it: seeds and cells are only ever added.
+ * file no longer names it: seeds and cells are only ever added. Where model or data have moved, the trials follow them.
  *
  * @throws ConfigError when the study file now means something else by a cell and seed that was planned before
  */
 export function mergeTrials(planned: readonly Trial[], wanted: readonly Trial[], folder: string): Trial[] {
   const place = ({ stage, task, recipe, seed }: Trial): string => JSON.stringify([stage, task, recipe, seed]);
   const before = new Map(planned.map((trial) => [place(trial), trial]));
+  const moved = new Map<Trial, Trial>();
   const added: Trial[] = [];
   for (const trial of wanted) {
     const old = before.get(place(trial));
     if (old === undefined) added.push(trial);
-    else if (old.id !== trial.id) {
+    else if (old.id === trial.id) moved.set(old, { ...old, config: withPlacesOf(trial.config, old.config) });
+    else {
       throw new ConfigError(
         `${folder} was planned with another ${changed(old, trial)} for "${trial.recipe}" on ${trial.task}, ${trial.seed}`,
         { hint: "choose another --output, give the recipe another name, or plan anew with --replan" },
       );
     }
   }
-  return [...planned, ...added];
+  return [...planned.map((trial) => moved.get(trial) ?? trial), ...added];
+}
+
+/** A planned config, with the files where they lie now. */
+function withPlacesOf(now: ResolvedConfig, planned: ResolvedConfig): ResolvedConfig {
+  const places = ["model", "revision", "data", "validation", "test", "methods", "transfer"] as const;
+  const moved = Object.fromEntries(places.flatMap((key) => (now[key] === undefined ? [] : [[key, now[key]]])));
+  return { ...planned, ...moved };
+}
+
+/**
+ * The cells as the study file has them now, with the choices that were made before; cells that it no longer names stay
+ * behind them, as their trials do.
+ *
+ * @throws ConfigError when the study file now means something else by a cell whose trials were planned upon a choice
+ */
+export function mergeCells(
+  planned: readonly PlannedCell[],
+  wanted: readonly PlannedCell[],
+  folder: string,
+): PlannedCell[] {
+  const place = ({ stage, task, recipe }: PlannedCell): string => JSON.stringify([stage, task, recipe]);
+  const before = new Map(planned.map((cell) => [place(cell), cell]));
+  const cells = wanted.map((cell): PlannedCell => {
+    const old = before.get(place(cell));
+    before.delete(place(cell));
+    const choice = old?.select?.choice ?? null;
+    if (cell.select === null || old?.select === null || old?.select === undefined || choice === null) return cell;
+    const meaning = ({ stage, recipe, own }: PlannedSelect): string => JSON.stringify([stage, recipe, own]);
+    if (meaning(cell.select) !== meaning(old.select)) {
+      throw new ConfigError(
+        `${folder} was planned with another config or choice for "${cell.recipe}" on ${cell.task}`,
+        { hint: "choose another --output, give the recipe another name, or plan anew with --replan" },
+      );
+    }
+    return { ...cell, select: { ...cell.select, choice } };
+  });
+  return [...cells, ...before.values()];
 }
 
 function changed(old: Trial, now: Trial): string {

@@ -1,36 +1,40 @@
-import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
-import { LockedError, type SteadytuneError } from "../errors.js";
-import { makeFolder, writeFileAtomic } from "../files/atomic.js";
-import { lockFile, type Lock } from "../files/lock.js";
+import type { SteadytuneError } from "../errors.js";
+import { makeFolder } from "../files/atomic.js";
+import { withAbsolutePaths } from "../training/transfer-run.js";
 import type { Executor, TrialEvent } from "./executor.js";
-import type { Study } from "./file.js";
-import { studyPaths } from "./folder.js";
+import { extendManifest, extendPlan, type Extension } from "./extend.js";
+import type { Cell, Study } from "./file.js";
 import { localExecutor } from "./local-executor.js";
-import { mergeTrials, readManifest, writeManifest, type Manifest } from "./manifest.js";
-import { toPlain } from "./message.js";
+import { mergeCells, mergeTrials, readManifest, writeManifest, type Manifest, type PlannedCell } from "./manifest.js";
+import { lockPlan } from "./plan-lock.js";
 import { planTrials, type Trial } from "./plan.js";
-import { failureFile, isFinished } from "./trial.js";
+import { isFinished, readFailure } from "./trial.js";
+import { workersFor } from "./workers.js";
 
 export type StudyEvent =
-  /** What there is to do; `finished` trials of an earlier call are not run again. */
-  { type: "planned"; trials: readonly Trial[]; finished: readonly Trial[] } | TrialEvent;
+  /** What there is to do; `finished` and `failed` trials of an earlier call are not run again. */
+  { type: "planned"; trials: readonly Trial[]; finished: readonly Trial[]; failed: readonly Trial[] } | TrialEvent;
 
-export interface StudyOptions {
-  /** The study's folder. */
-  output: string;
+export interface RunStudyOptions {
   /** Trials side by side; as many as cores and memory allow when not given. */
   workers?: number | undefined;
-  /** Let trials whose config, data or model changed leave the study, instead of refusing to mix them. */
-  replan?: boolean | undefined;
   signal?: AbortSignal | undefined;
   onEvent?: ((event: StudyEvent) => void) | undefined;
+}
+
+export interface StudyOptions extends RunStudyOptions {
+  /** The study's folder. */
+  output: string;
+  /** Let trials whose config, data or model changed leave the study, instead of refusing to mix them. */
+  replan?: boolean | undefined;
 }
 
 export interface StudyEnd {
   manifest: Manifest;
   /** Trials that could not be run to their end; a diverged trial is a result and not among them. */
   failed: { trial: Trial; error: SteadytuneError }[];
+  /** Cells that have no trials, since they wait for a choice among others that failed. */
+  waiting: Extension["waiting"];
 }
 
 /**
@@ -40,66 +44,73 @@ export interface StudyEnd {
  * @throws ConfigError, DataError or CheckpointError before the first trial; AbortedError when stopped.
  */
 export async function runStudy(study: Study, options: StudyOptions): Promise<StudyEnd> {
-  const { output: folder, signal, onEvent = () => {} } = options;
-  const { manifest, workers } = await planStudy(study, folder, options);
+  const { output: folder } = options;
+  await planStudy(study, folder, options);
+  return runPlanned(folder, options);
+}
 
-  // Two cells can be one and the same run: then it is trained once.
-  const different = [...new Map(manifest.trials.map((trial) => [trial.id, trial])).values()];
-  const pending = different.filter((trial) => !isFinished(folder, trial));
-  onEvent({ type: "planned", trials: different, finished: different.filter((trial) => !pending.includes(trial)) });
-
-  const failed: StudyEnd["failed"] = [];
-  const recorded: Promise<void>[] = [];
-  const execute: Executor = localExecutor({ workers });
-  await execute(pending, {
-    folder,
-    signal,
-    onEvent(event) {
-      if (event.type === "trial-failed") {
-        failed.push(event);
-        recorded.push(recordFailure(folder, event));
-      }
-      onEvent(event);
-    },
-  });
-  await Promise.all(recorded);
-  return { manifest, failed };
+/**
+ * Runs every trial of a planned study that is neither finished nor failed before, also beside other processes that do
+ * the same. Trials of later stages are planned once those that they depend on are finished.
+ *
+ * @throws ConfigError when nothing is planned in the folder; AbortedError when stopped; OutputError when the disk is
+ *   full, and NativeError when no trial could run on this machine.
+ */
+export async function runPlanned(folder: string, options: RunStudyOptions = {}): Promise<StudyEnd> {
+  const { signal, onEvent = () => {} } = options;
+  const failed = new Map<string, StudyEnd["failed"][number]>();
+  for (;;) {
+    const { manifest, waiting } = await extendPlan(folder);
+    // Two cells can be one and the same run: then it is trained once.
+    const trials = [...new Map(manifest.trials.map((trial) => [trial.id, trial])).values()];
+    const pending: Trial[] = [];
+    for (const trial of trials) {
+      if (isFinished(folder, trial) || failed.has(trial.id)) continue;
+      const error = await readFailure(folder, trial);
+      if (error === null) pending.push(trial);
+      else failed.set(trial.id, { trial, error });
+    }
+    onEvent({
+      type: "planned",
+      trials,
+      finished: trials.filter((trial) => isFinished(folder, trial)),
+      failed: [...failed.values()].map(({ trial }) => trial),
+    });
+    if (pending.length === 0) return { manifest, failed: [...failed.values()], waiting };
+    const execute: Executor = localExecutor({ workers: await workersFor(pending, options.workers) });
+    await execute(pending, {
+      folder,
+      signal,
+      onEvent(event) {
+        if (event.type === "trial-failed") failed.set(event.trial.id, event);
+        onEvent(event);
+      },
+    });
+  }
 }
 
 /** Writes the manifest, or adds to the one that stands there. */
 export async function planStudy(
   study: Study,
   folder: string,
-  { replan = false, workers }: Pick<StudyOptions, "replan" | "workers"> = {},
-): Promise<{ manifest: Manifest; workers: number }> {
-  const planned = await planTrials(study, folder, workers);
+  { replan = false }: Pick<StudyOptions, "replan"> = {},
+): Promise<{ manifest: Manifest }> {
+  const planned = await planTrials(study, folder);
   await makeFolder(folder);
-  await using _lock = await lockPatiently(join(folder, ".plan.lock"), folder);
+  await using _lock = await lockPlan(folder);
   const before = replan ? null : await readManifest(folder);
-  const { name, title, description } = study;
-  const manifest: Manifest = {
-    study: { format: 1, name, title, description },
+  const { name, title, description, preset } = study;
+  const cells = mergeCells(before?.study.cells ?? [], study.cells.map(plannedCell), folder);
+  const wanted: Manifest = {
+    study: { format: 1, name, title, description, ...(preset !== null && { preset }), cells },
     trials: mergeTrials(before?.trials ?? [], planned.trials, folder),
   };
+  const { manifest } = await extendManifest(wanted, folder);
   if (JSON.stringify(before) !== JSON.stringify(manifest)) await writeManifest(folder, manifest);
-  return { manifest, workers: planned.workers };
+  return { manifest };
 }
 
-/** Another process holds this lock for no longer than it takes to write the manifest. */
-async function lockPatiently(path: string, what: string): Promise<Lock> {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      return await lockFile(path, what);
-    } catch (error) {
-      if (!(error instanceof LockedError) || attempt === 100) throw error;
-      await sleep(100);
-    }
-  }
-}
-
-/** Why a trial failed stands beside what there is of it, for `status` and for people. */
-async function recordFailure(folder: string, { trial, error }: StudyEnd["failed"][number]): Promise<void> {
-  const own = join(studyPaths(folder).work, trial.id);
-  await makeFolder(own);
-  await writeFileAtomic(join(own, failureFile), `${JSON.stringify(toPlain(error), null, 2)}\n`);
+function plannedCell({ stage, task, recipe, grid, expected, select, config, seeds }: Cell): PlannedCell {
+  const own = select && { ...select, own: withAbsolutePaths(config), seeds, choice: null };
+  return { stage, task, recipe, grid, expected, select: own };
 }

@@ -14,3 +14,8 @@ export function expandSeeds(seeds: SeedsFile): TrialSeeds[] {
 export function seedLabel({ initSeed, orderSeed }: { initSeed: number; orderSeed: number }): string {
   return initSeed === orderSeed ? `seed ${initSeed}` : `init ${initSeed}, order ${orderSeed}`;
 }
+
+/** The label of a trial with these seeds. */
+export function labelOf(seeds: TrialSeeds): string {
+  return seedLabel("seed" in seeds ? { initSeed: seeds.seed, orderSeed: seeds.seed } : seeds);
+}

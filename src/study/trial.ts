@@ -1,55 +1,74 @@
 import { existsSync } from "node:fs";
 import { readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { asOutputError, makeFolder } from "../files/atomic.js";
-import { lockFile } from "../files/lock.js";
-import type { RunEvent } from "../training/events.js";
-import type { Prepared } from "../training/prepare.js";
+import type { SteadytuneError } from "../errors.js";
+import { asOutputError, makeFolder, writeFileAtomic } from "../files/atomic.js";
+import { lockFile, type Lock } from "../files/lock.js";
 import type { RunResult } from "../training/result.js";
-import { train } from "../training/train.js";
 import { studyPaths } from "./folder.js";
+import { fromPlain, toPlain, type PlainError } from "./message.js";
 import type { Trial } from "./plan.js";
 
-/** Why an earlier attempt failed; gone once the trial is tried again. */
-export const failureFile = "error.json";
+type Named = Pick<Trial, "id">;
 
 /** The folder of a finished trial. */
-export function trialFolder(folder: string, { id }: Pick<Trial, "id">): string {
+export function trialFolder(folder: string, { id }: Named): string {
   return join(studyPaths(folder).trials, id);
 }
 
-export function isFinished(folder: string, trial: Pick<Trial, "id">): boolean {
+/** The folder of a trial that is under way, was cut off, or failed. */
+export function workFolder(folder: string, { id }: Named): string {
+  return join(studyPaths(folder).work, id);
+}
+
+/** Beside the folder and not in it: that moves away when the trial is finished. */
+export function trialLock(folder: string, trial: Named): string {
+  return `${workFolder(folder, trial)}.lock`;
+}
+
+/** @throws LockedError when another process is at work on the trial. */
+export async function lockTrial(folder: string, trial: Named): Promise<Lock> {
+  await makeFolder(studyPaths(folder).work);
+  return lockFile(trialLock(folder, trial), workFolder(folder, trial));
+}
+
+export function isFinished(folder: string, trial: Named): boolean {
   return existsSync(join(trialFolder(folder, trial), "result.json"));
 }
 
-export async function readTrialResult(folder: string, trial: Pick<Trial, "id">): Promise<RunResult> {
+export async function readTrialResult(folder: string, trial: Named): Promise<RunResult> {
   return JSON.parse(await readFile(join(trialFolder(folder, trial), "result.json"), "utf8")) as RunResult;
 }
 
-/**
- * Trains a trial, or goes on where it was cut off, and moves its folder among the finished ones.
- *
- * @throws LockedError when another process is at work on this very trial; AbortedError after the state was saved.
- */
-export async function runTrial(
-  prepared: Prepared,
-  trial: Trial,
-  folder: string,
-  options: { signal?: AbortSignal; onEvent?: (event: RunEvent) => void } = {},
-): Promise<RunResult> {
-  const { work, trials } = studyPaths(folder);
-  const own = join(work, trial.id);
-  await makeFolder(work);
-  await makeFolder(trials);
-  // The run's own lock lies in the folder that moves away, and could be taken anew right after.
-  await using _lock = await lockFile(`${own}.lock`, own);
-  if (isFinished(folder, trial)) return await readTrialResult(folder, trial);
-  await rm(join(own, failureFile), { force: true });
-  const result = await train(prepared, trial.config, own, options);
+/** Moves the folder of a trial that ended among the finished ones, in one step. The trial must be locked. */
+export async function moveToFinished(folder: string, trial: Named): Promise<void> {
+  const target = trialFolder(folder, trial);
+  await makeFolder(studyPaths(folder).trials);
   try {
-    await rename(own, trialFolder(folder, trial));
+    await rename(workFolder(folder, trial), target);
   } catch (error) {
-    throw asOutputError(error, trialFolder(folder, trial));
+    throw asOutputError(error, target);
   }
-  return result;
+}
+
+const failureFile = (folder: string, trial: Named): string => join(workFolder(folder, trial), "error.json");
+
+/** Why a trial failed stands beside what there is of it; it is not run again before that is cleared. */
+export async function recordFailure(folder: string, trial: Named, error: unknown): Promise<void> {
+  await makeFolder(workFolder(folder, trial));
+  await writeFileAtomic(failureFile(folder, trial), `${JSON.stringify(toPlain(error), null, 2)}\n`);
+}
+
+/** Null for a trial that has not failed. */
+export async function readFailure(folder: string, trial: Named): Promise<SteadytuneError | null> {
+  try {
+    return fromPlain(JSON.parse(await readFile(failureFile(folder, trial), "utf8")) as PlainError);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
+    throw error;
+  }
+}
+
+export async function clearFailure(folder: string, trial: Named): Promise<void> {
+  await rm(failureFile(folder, trial), { force: true });
 }

@@ -1,20 +1,13 @@
-import { join } from "node:path";
 import type { RunEvent } from "../training/events.js";
-import { prepare } from "../training/prepare-run.js";
-import { preparedKey, type Prepared } from "../training/prepare.js";
-import { studyPaths } from "./folder.js";
 import { toPlain, type Answer, type Order } from "./message.js";
-import { isFinished, readTrialResult, runTrial } from "./trial.js";
+import { TrialRunner } from "./trial-runner.js";
 
-/**
- * The main module of a worker process: runs one trial at a time for the process that forked it. Model and data stay
- * loaded from trial to trial as long as the next one needs the same.
- */
+/** The main module of a worker process: runs one trial at a time for the process that forked it. */
 
 /** More often nobody looks at a step. */
 const stepEventMs = 100;
 
-let prepared: Prepared | null = null;
+let runner: TrialRunner | null = null;
 let stop = new AbortController();
 
 // Ctrl-C reaches every process of a terminal; the parent decides what stops.
@@ -35,20 +28,10 @@ process.on("message", (order: Order) => {
 
 async function run({ trial, folder }: Extract<Order, { type: "run" }>): Promise<void> {
   stop = new AbortController();
-  const { signal } = stop;
-  const onEvent = throttled((event) => answer({ type: "event", event }));
+  runner ??= new TrialRunner(folder);
   try {
-    if (isFinished(folder, trial)) {
-      answer({ type: "done", result: await readTrialResult(folder, trial) });
-      return;
-    }
-    if (prepared?.key !== preparedKey(trial.config)) {
-      await prepared?.dispose();
-      prepared = null;
-      const transferFolder = (id: string) => join(studyPaths(folder).stages, id);
-      prepared = await prepare(trial.config, { signal, onEvent, transferFolder });
-    }
-    answer({ type: "done", result: await runTrial(prepared, trial, folder, { signal, onEvent }) });
+    const onEvent = throttled((event) => answer({ type: "event", event }));
+    answer({ type: "done", result: await runner.run(trial, { signal: stop.signal, onEvent }) });
   } catch (error) {
     answer({ type: "failed", error: toPlain(error) });
   }
@@ -56,7 +39,7 @@ async function run({ trial, folder }: Extract<Order, { type: "run" }>): Promise<
 
 async function end(): Promise<void> {
   await working;
-  await prepared?.dispose();
+  await runner?.[Symbol.asyncDispose]();
   process.exit(0);
 }
 

@@ -1,11 +1,7 @@
 import { readFileSync } from "node:fs";
 import { availableParallelism, freemem } from "node:os";
-
-export interface Workforce {
-  workers: number;
-  /** Of each worker. */
-  threads: number;
-}
+import { modelBytes } from "../training/fingerprint.js";
+import type { Trial } from "./plan.js";
 
 /** What a process takes before it has loaded a model. */
 const processBytes = 400e6;
@@ -17,21 +13,26 @@ const processBytes = 400e6;
 const bytesPerWeightByte = 12;
 
 /**
- * How to share a machine among trials: many small runs side by side finish sooner than one with all threads, as far
- * as memory reaches.
+ * How many of these trials to run side by side: as many as cores and memory allow, by the largest model and the most
+ * threads among them.
  *
- * @param weightBytes size of the largest model's weights on disk
- * @param wanted how many workers there are to be; then only the threads are found
+ * @param wanted how many the user asks for
  */
+export async function workersFor(trials: readonly Pick<Trial, "config">[], wanted?: number): Promise<number> {
+  if (wanted !== undefined || trials.length === 0) return wanted ?? 1;
+  const models = new Map(trials.map(({ config }) => [JSON.stringify([config.model, config.revision]), config]));
+  const weightBytes = Math.max(...(await Promise.all([...models.values()].map(modelBytes))));
+  const threads = Math.max(...trials.map(({ config }) => config.threads));
+  return shareMachine({ trials: trials.length, weightBytes, threads });
+}
+
+/** @param weightBytes size of the largest model's files */
 export function shareMachine(
-  trials: number,
-  weightBytes: number,
-  wanted?: number,
+  { trials, weightBytes, threads }: { trials: number; weightBytes: number; threads: number },
   { cores = physicalCores(), freeBytes = freemem() }: { cores?: number; freeBytes?: number } = {},
-): Workforce {
+): number {
   const fitting = Math.floor((0.8 * freeBytes) / (processBytes + bytesPerWeightByte * weightBytes));
-  const workers = wanted ?? Math.max(1, Math.min(cores, trials, fitting));
-  return { workers, threads: Math.max(1, Math.floor(cores / workers)) };
+  return Math.max(1, Math.min(Math.floor(cores / threads), trials, fitting));
 }
 
 /** Cores, not hardware threads, that this process may use. */

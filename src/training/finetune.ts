@@ -21,7 +21,7 @@ export function finetune(config: RunConfig, options: TrainOptions = {}): Finetun
     const whole = { ...options, ...hooks };
     await using place = await openRunFolder(resolved.output, resolved);
     if (place.finished) return settled(place.finished, place);
-    await using prepared = await prepare(resolved, whole);
+    await using prepared = await prepare(resolved, { ...whole, once: true });
     return settled(await trainIn(place, prepared, resolved, whole), place);
   }, options);
 }

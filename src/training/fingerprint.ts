@@ -2,12 +2,12 @@ import { createHash, type Hash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { isOwnMethod, type ResolvedConfig } from "../config/schema.js";
+import type { ResolvedConfig } from "../config/schema.js";
 import { loadTask, splitSeed } from "../data/load-task.js";
 import { resolveModel } from "../models/resolve.js";
 import { weightFileNames } from "../models/weights.js";
 import { tokenizerFileNames } from "../tokenizer/tokenizer-files.js";
-import { configHash } from "./identity.js";
+import { configHash, withoutPlaces } from "./identity.js";
 import { transferRun } from "./transfer-run.js";
 import { numerics } from "./versions.js";
 
@@ -30,12 +30,6 @@ const describing: ReadonlySet<string> = new Set(["config.json", ...tokenizerFile
 export class Fingerprints {
   readonly #data = new Map<string, Promise<string>>();
   readonly #weights = new Map<string, Promise<string>>();
-  #largestModelBytes = 0;
-
-  /** Size of the largest model's files among those hashed so far. */
-  get largestModelBytes(): number {
-    return this.#largestModelBytes;
-  }
 
   /** Reads the data on the way, so that a study with wrong columns fails before its first trial. */
   async of(config: ResolvedConfig): Promise<Fingerprint> {
@@ -50,17 +44,18 @@ export class Fingerprints {
       }),
       weights: await once(this.#weights, JSON.stringify([model, revision, init]), async () => {
         const { folder } = await resolveModel(model, { ...(revision !== undefined && { revision }) });
-        const files = await modelFiles(folder, init);
-        const sizes = await Promise.all(files.map(async (path) => (await stat(path)).size));
-        this.#largestModelBytes = Math.max(
-          this.#largestModelBytes,
-          sizes.reduce((total, size) => total + size, 0),
-        );
-        return hashFiles(files);
+        return hashFiles(await modelFiles(folder, init));
       }),
       ...(transfer && { transfer: runId(transfer, await this.of(transfer)) }),
     };
   }
+}
+
+/** Size of the files that a run's model is read from. */
+export async function modelBytes({ model, revision }: ResolvedConfig): Promise<number> {
+  const { folder } = await resolveModel(model, { ...(revision !== undefined && { revision }) });
+  const sizes = (await modelFiles(folder, "checkpoint")).map(async (path) => (await stat(path)).size);
+  return (await Promise.all(sizes)).reduce((total, size) => total + size, 0);
 }
 
 /**
@@ -68,9 +63,7 @@ export class Fingerprints {
  * part of it, what they hold is.
  */
 export function runId(config: ResolvedConfig, fingerprint: Fingerprint): string {
-  const { model: _, revision: __, data: ___, validation: ____, test: _____, transfer: ______, ...rest } = config;
-  const methods = rest.methods.map((entry) => (isOwnMethod(entry) ? { ...entry, name: basename(entry.name) } : entry));
-  return configHash({ ...rest, methods, fingerprint: { ...fingerprint, numerics } }).slice(0, hashLength);
+  return configHash({ ...withoutPlaces(config), fingerprint: { ...fingerprint, numerics } }).slice(0, hashLength);
 }
 
 async function once(known: Map<string, Promise<string>>, key: string, make: () => Promise<string>): Promise<string> {

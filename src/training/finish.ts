@@ -50,9 +50,7 @@ export async function finish(
     selectedBy: options.selectedBy,
     best: best && position.best && checkpointScores(position.best.step, best),
     last: last && checkpointScores(position.step, last),
-    majority: { validation: majority(prepared, "validation"), test: majority(prepared, "test") },
-    rows: { train: data.train.length, validation: data.validation.length, test: data.test.length },
-    seeds: { seed: config.seed, initSeed: config.initSeed, orderSeed: config.orderSeed },
+    ...circumstances(prepared, config),
     transfer: prepared.transfer,
     degenerate: best === null || degenerate(prepared, best),
     diverged: divergedAt !== null,
@@ -83,8 +81,19 @@ async function saveBest(folder: string, prepared: Prepared, config: ResolvedConf
   });
 }
 
-function majority({ data, encoded }: Prepared, half: "validation" | "test"): number {
-  return majorityBaseline(data.task, labelsOf(encoded[half]))[data.task.metric] ?? 0;
+/** What is known of a run before it begins. */
+export function circumstances(
+  { data, encoded }: Pick<Prepared, "data" | "encoded">,
+  { seed, initSeed, orderSeed }: ResolvedConfig,
+): Pick<RunResult, "majority" | "rows" | "seeds"> {
+  const { task, train, validation, test } = data;
+  const majority = (half: "validation" | "test"): number =>
+    majorityBaseline(task, labelsOf(encoded[half]))[task.metric] ?? 0;
+  return {
+    majority: { validation: majority("validation"), test: majority("test") },
+    rows: { train: train.length, validation: validation.length, test: test.length },
+    seeds: { seed, initSeed, orderSeed },
+  };
 }
 
 /** Judged on the test rows: on the validation rows the best of ten checkpoints beats the majority by luck alone. */

@@ -1,7 +1,9 @@
 import { createHash } from "node:crypto";
+import { basename } from "node:path";
+import { isOwnMethod, type ResolvedConfig } from "../config/schema.js";
 
 /** Keys that decide where and how a run is done, not what comes out; a resumed run may change them. */
-const incidental = new Set(["output", "resume", "stateEvery", "keep", "threads", "device"]);
+const incidental = new Set(["output", "resume", "stateEvery", "keep", "threads", "device", "tensorboard"]);
 
 type Json = unknown;
 
@@ -11,6 +13,16 @@ export function configHash(config: object): string {
     .update(canonical(outcome(config)))
     .digest("hex")
     .slice(0, 32);
+}
+
+/**
+ * A config without the names of files, and without its intermediate task: what is left of it where the contents of those
+ * are known by a hash. Of a method of the user's own the file's name stays, which messages show.
+ */
+export function withoutPlaces(config: ResolvedConfig): object {
+  const { model: _, revision: __, data: ___, validation: ____, test: _____, transfer: ______, ...rest } = config;
+  const methods = rest.methods.map((entry) => (isOwnMethod(entry) ? { ...entry, name: basename(entry.name) } : entry));
+  return { ...rest, methods };
 }
 
 export interface Difference {

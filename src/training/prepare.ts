@@ -19,7 +19,7 @@ import { versionsOf } from "./versions.js";
 
 /**
  * Everything that trials with the same model, data and engine settings share: made once per process, then `train`
- * runs any number of trials on it, one after the other. The session holds the untouched weights as snapshot "base".
+ * runs any number of trials on it, one after the other.
  */
 export interface Prepared extends AsyncDisposable {
   /** Equal for two configs exactly when one `Prepared` serves both. */
@@ -38,6 +38,8 @@ export interface Prepared extends AsyncDisposable {
   readonly initialised: readonly string[];
   /** The intermediate task that the weights come from; null where they are the checkpoint's. */
   readonly transfer: TransferOrigin | null;
+  /** Puts the untouched weights back into the session. */
+  restoreBase(): Promise<void>;
   dispose(): Promise<void>;
 }
 
@@ -60,10 +62,12 @@ export interface PrepareOptions {
   methods?: readonly Method[] | undefined;
   /** The folder of the run of an intermediate task, by its id; `transfer-<id>` beside the run's own when not given. */
   transferFolder?: ((id: string) => string) | undefined;
+  /** For one trial alone: then no copy of the untouched weights is kept. */
+  once?: boolean | undefined;
 }
 
 /** Snapshot slot of the weights before any training. */
-export const baseSlot = "base";
+const baseSlot = "base";
 
 /** What is read before there are any weights in memory. */
 export type Inputs = Pick<Prepared, "model" | "tokenizer" | "data" | "encoded">;
@@ -107,14 +111,14 @@ export async function prepareSession(
   config: ResolvedConfig,
   inputs: Inputs,
   transfer: TransferCheckpoint | null,
-  { onEvent = () => {} }: PrepareOptions = {},
+  { onEvent = () => {}, once = false }: PrepareOptions = {},
 ): Promise<Prepared> {
   const { dtype, engine, threads } = config;
   const sessionOptions = { device: deviceOf(config), dtype, engine, threads };
   const session = createSession(inputs.model.config.shape, sessionOptions);
   try {
     const initialised = await fillWeights(session, inputs.model, { ...config, transfer }, onEvent);
-    await session.snapshot(baseSlot);
+    if (!once) await session.snapshot(baseSlot);
     return {
       ...inputs,
       key: preparedKey(config),
@@ -123,6 +127,7 @@ export async function prepareSession(
       dataHash: hashSplits(inputs.encoded),
       initialised,
       transfer: transfer && transfer.origin,
+      restoreBase: restorer(session, once),
       dispose: () => session.dispose(),
       [Symbol.asyncDispose]: () => session.dispose(),
     };
@@ -130,6 +135,15 @@ export async function prepareSession(
     await session.dispose();
     throw error;
   }
+}
+
+function restorer(session: Session, once: boolean): () => Promise<void> {
+  let used = false;
+  return async () => {
+    if (!once) return session.restore(baseSlot);
+    if (used) throw new ConfigError("what was prepared for one trial alone was given a second one");
+    used = true;
+  };
 }
 
 /** The `key` of the `Prepared` that this config needs, without making it. */

@@ -57,7 +57,10 @@ export interface RunResult {
   /** The best checkpoint is no better on the validation rows than always predicting the majority class. */
   degenerate: boolean;
   diverged: boolean;
-  /** The first step whose loss or gradient was not finite, from 1; null for a run that did not diverge. */
+  /**
+   * The first step whose loss or gradient was not finite, from 1; 0 where the intermediate task diverged, so that there
+   * was nothing to start from; null for a run that did not diverge.
+   */
   divergedAt: number | null;
   /** Work that stands in the result; time lost by kills is not in it. */
   seconds: { total: number; train: number; evaluate: number };

@@ -8,7 +8,7 @@ import type { RunEvent } from "./events.js";
 import { configHash } from "./identity.js";
 import { RunLog } from "./log.js";
 import { planOf } from "./plan.js";
-import { baseSlot, type Prepared } from "./prepare.js";
+import type { Prepared } from "./prepare.js";
 import type { Scores } from "./result.js";
 import type { RunFolder } from "./run-folder.js";
 import {
@@ -19,6 +19,7 @@ import {
   type Position,
   type SavedState,
 } from "./state.js";
+import { removeEventFiles, TensorboardLog } from "./tensorboard.js";
 
 /** What goes into the log is what an unbroken and a resumed run have in common, times apart. */
 const logged: ReadonlySet<RunEvent["type"]> = new Set(["start", "step", "diagnostics", "evaluation", "diverged"]);
@@ -28,6 +29,8 @@ interface Parts {
   identity: Identity;
   clock: RunClock;
   log: RunLog;
+  /** Null unless the config asks for it. */
+  tensorboard: TensorboardLog | null;
   keeper: StateKeeper;
   prepared: Prepared;
   config: ResolvedConfig;
@@ -105,13 +108,14 @@ export class Run implements AsyncDisposable {
   }
 
   record(event: RunEvent): void {
-    const { log, onEvent } = this.#parts;
+    const { log, tensorboard, onEvent } = this.#parts;
     if (logged.has(event.type)) log.append(event);
+    tensorboard?.append(event);
     onEvent(event);
   }
 
-  /** Begins to save the state, which is written while training goes on. No step may be in flight. */
-  save(): void {
+  /** Begins to save the state; resolves when training may go on. No step may be in flight. */
+  async save(): Promise<void> {
     const { position, identity, clock, log, keeper, prepared } = this.#parts;
     const state: SavedState = {
       position: { ...position, window: { ...position.window } },
@@ -120,13 +124,13 @@ export class Run implements AsyncDisposable {
       logBytes: log.flush(),
       seconds: clock.seconds,
     };
-    keeper.begin(state);
+    await keeper.begin(state);
   }
 
   /** Saves the state and waits until it is on the disk. */
   async saveNow(): Promise<void> {
     await this.#parts.keeper.settled();
-    this.save();
+    await this.save();
     await this.#parts.keeper.settled();
   }
 
@@ -138,6 +142,7 @@ export class Run implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#parts.keeper[Symbol.asyncDispose]();
     this.#parts.log[Symbol.dispose]();
+    this.#parts.tensorboard?.[Symbol.dispose]();
   }
 }
 
@@ -161,15 +166,20 @@ export async function startOrResume(
   const { session, data, versions } = prepared;
   const plan = await planOf(prepared, config, methods);
   const identity = {
-    config: configHash({ ...config, transfer: prepared.transfer?.id }),
+    config: configHash({ ...place.outcomeOf(config), transfer: prepared.transfer?.id }),
     data: prepared.dataHash,
     plan: hash(plan),
   };
 
-  await session.restore(baseSlot);
+  await prepared.restoreBase();
   await session.setPlan(plan, { initSeed: config.initSeed, keepStart: config.diagnosticsEvery !== undefined });
   const saved = config.resume ? await restoreState(place.files.state, session, identity) : null;
-  if (!saved) await place.begin();
+  if (!saved) {
+    await place.begin();
+    removeEventFiles(place.path);
+  }
+  const clock = new RunClock(saved?.seconds);
+  const log = new RunLog(place.files.log, saved?.logBytes ?? 0);
 
   const run = new Run({
     position: saved?.position ?? {
@@ -180,8 +190,11 @@ export async function startOrResume(
       window: { steps: 0, loss: 0, clipped: 0 },
     },
     identity,
-    clock: new RunClock(saved?.seconds),
-    log: new RunLog(place.files.log, saved?.logBytes ?? 0),
+    clock,
+    log,
+    tensorboard: config.tensorboard
+      ? new TensorboardLog(place.path, { log: place.files.log, elapsedMs: clock.elapsedMs })
+      : null,
     keeper: new StateKeeper(place.files.state, session, {
       everySeconds: config.stateEvery,
       onSaved: (step) => onEvent({ type: "state", step }),

@@ -9,7 +9,7 @@ import { writeFileAtomic } from "../files/atomic.js";
  * holds up the event loop for long.
  */
 const magic = Buffer.from("STSTATE1");
-const pieceBytes = 16 * 2 ** 20;
+const pieceBytes = 2 ** 20;
 const headerLimit = 16 * 2 ** 20;
 
 interface Header<T> {
@@ -17,21 +17,52 @@ interface Header<T> {
   arrays: { name: string; length: number }[];
 }
 
-export interface StateFile<T> {
-  content: T;
-  arrays: Map<string, Float32Array>;
+/** float32 values that are read a piece at a time. */
+export interface StoredArray {
+  name: string;
+  length: number;
+  read: (begin: number, end: number) => Promise<Float32Array>;
 }
 
-/** @throws OutputError when the disk is full or the folder cannot be written. */
-export async function writeStateFile<T>(path: string, { content, arrays }: StateFile<T>): Promise<void> {
-  const list = [...arrays].map(([name, { length }]) => ({ name, length }));
+export interface StateFile<T> {
+  content: T;
+  arrays: StoredArray[];
+}
+
+/**
+ * `onRead` is called once the arrays have been read to their end, when what they were read from may change again; the
+ * file still has to reach the disk.
+ *
+ * @throws OutputError when the disk is full or the folder cannot be written.
+ */
+export async function writeStateFile<T>(
+  path: string,
+  { content, arrays }: StateFile<T>,
+  onRead: () => void = () => {},
+): Promise<void> {
+  const list = arrays.map(({ name, length }) => ({ name, length }));
   const header = Buffer.from(JSON.stringify({ content, arrays: list } satisfies Header<T>));
   const headerLength = Buffer.alloc(4);
   headerLength.writeUInt32LE(header.length);
-  await writeFileAtomic(path, withChecksum([magic, headerLength, header, ...[...arrays.values()].map(bytesOf)]));
+  await writeFileAtomic(path, withChecksum([magic, headerLength, header], arrays, onRead));
 }
 
-/** @throws StateError when the file is torn, altered, or no state file at all. */
+/** The pieces of an array, in order. */
+export async function* piecesOf({
+  length,
+  read,
+}: StoredArray): AsyncGenerator<{ begin: number; values: Float32Array }> {
+  const step = pieceBytes / Float32Array.BYTES_PER_ELEMENT;
+  for (let begin = 0; begin < length; begin += step) {
+    yield { begin, values: await read(begin, Math.min(length, begin + step)) };
+  }
+}
+
+/**
+ * Reads a state file to its end once to check it; its arrays are then read from it again, a piece at a time.
+ *
+ * @throws StateError when the file is torn, altered, or no state file at all.
+ */
 export async function readStateFile<T>(path: string): Promise<StateFile<T>> {
   const file = await open(path, "r");
   try {
@@ -51,29 +82,52 @@ export async function readStateFile<T>(path: string): Promise<StateFile<T>> {
     if (!header) throw torn("its header is not readable");
     const expected = start.length + headerLength + 4 * sum(header.arrays.map(({ length }) => length)) + 4;
     if (size !== expected) throw torn(`it has ${size} bytes where ${expected} are due`);
-    const arrays = new Map<string, Float32Array>();
-    for (const { name, length } of header.arrays) {
-      const values = new Float32Array(length);
-      await reader.read(bytesOf(values));
-      arrays.set(name, values);
-    }
+    const firstByte = start.length + headerLength;
+    await reader.skip(size - 4 - firstByte);
     const { checksum } = reader;
     if ((await reader.read(Buffer.alloc(4))).readUInt32LE() !== checksum) throw torn("its checksum does not match");
-    return { content: header.content, arrays };
+    return { content: header.content, arrays: storedArrays(path, header.arrays, firstByte) };
   } finally {
     await file.close();
   }
 }
 
-async function* withChecksum(parts: Iterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+/** Arrays that lie back to back in a file from `firstByte` on. */
+function storedArrays(path: string, list: Header<unknown>["arrays"], firstByte: number): StoredArray[] {
+  let at = firstByte;
+  return list.map(({ name, length }) => {
+    const begins = at;
+    at += 4 * length;
+    const read = async (begin: number, end: number) => {
+      await using file = await open(path, "r");
+      const values = new Float32Array(end - begin);
+      const { bytesRead } = await file.read(bytesOf(values), 0, values.byteLength, begins + 4 * begin);
+      if (bytesRead < values.byteLength)
+        throw new StateError(`the state file ${path} became shorter while it was read`);
+      return values;
+    };
+    return { name, length, read };
+  });
+}
+
+async function* withChecksum(
+  head: Iterable<Uint8Array>,
+  arrays: readonly StoredArray[],
+  onRead: () => void,
+): AsyncGenerator<Uint8Array> {
   let checksum = 0;
-  for (const part of parts) {
-    for (let at = 0; at < part.length; at += pieceBytes) {
-      const piece = part.subarray(at, at + pieceBytes);
+  for (const part of head) {
+    checksum = crc32(part, checksum);
+    yield part;
+  }
+  for (const array of arrays) {
+    for await (const { values } of piecesOf(array)) {
+      const piece = bytesOf(values);
       checksum = crc32(piece, checksum);
       yield piece;
     }
   }
+  onRead();
   const footer = Buffer.alloc(4);
   footer.writeUInt32LE(checksum);
   yield footer;
@@ -98,6 +152,12 @@ class Reader {
       at += bytesRead;
     }
     return target;
+  }
+
+  /** Reads over `bytes`. */
+  async skip(bytes: number): Promise<void> {
+    const piece = Buffer.alloc(Math.min(bytes, pieceBytes));
+    for (let left = bytes; left > 0; left -= piece.length) await this.read(piece.subarray(0, left));
   }
 }
 

@@ -4,7 +4,7 @@ import type { Session } from "../native/session.js";
 import type { Best } from "./best.js";
 import type { Phase } from "./clock.js";
 import type { Versions } from "./result.js";
-import { readStateFile, writeStateFile } from "./state-file.js";
+import { piecesOf, readStateFile, writeStateFile, type StoredArray } from "./state-file.js";
 
 /** Where a run stands. With the arena's buffers this is all that it takes to go on: order and dropout follow the step. */
 export interface Position {
@@ -41,9 +41,10 @@ export const bestSlot = "best";
 const savingShare = 0.1;
 
 /**
- * The state file of a run under way. Saving copies the buffers behind the step at work and writes them while training
- * goes on, so that the device never waits for the disk. A large model whose evaluations lie closer together than its
- * state can be written is saved at those that leave enough time in between: a state only ever costs time, never bits.
+ * The state file of a run under way. Training waits while the buffers are handed to the operating system, a piece at a
+ * time, so that no copy of them is ever whole in memory; that they reach the disk is waited for while training goes on.
+ * A large model whose evaluations lie closer together than its state can be written is saved at those that leave enough
+ * time in between: a state only ever costs time, never bits.
  */
 export class StateKeeper implements AsyncDisposable {
   readonly #path: string;
@@ -75,22 +76,25 @@ export class StateKeeper implements AsyncDisposable {
   }
 
   /**
-   * Begins to save and returns at once. No step may be in flight, nor another save.
+   * Begins to save; resolves when the session may change again. No step may be in flight, nor another save.
    *
    * @throws OutputError when an earlier save could not be written.
    */
-  begin(state: SavedState): void {
+  async begin(state: SavedState): Promise<void> {
     this.#throwFailure();
     this.#wanted = false;
     this.#begunAtMs = performance.now();
-    this.#writing = this.#write(state)
-      .catch((error: unknown) => {
-        this.#failure = error;
-      })
-      .finally(() => {
-        this.#writingTookMs = performance.now() - this.#begunAtMs;
-        this.#writing = null;
-      });
+    await new Promise<void>((taken) => {
+      this.#writing = this.#write(state, taken)
+        .catch((error: unknown) => {
+          this.#failure = error;
+        })
+        .finally(() => {
+          this.#writingTookMs = performance.now() - this.#begunAtMs;
+          this.#writing = null;
+          taken();
+        });
+    });
   }
 
   /** Waits until nothing is being written. @throws OutputError when it could not be. */
@@ -103,9 +107,9 @@ export class StateKeeper implements AsyncDisposable {
     await this.#writing;
   }
 
-  async #write(state: SavedState): Promise<void> {
-    const arrays = await capture(this.#session, state.position);
-    await writeStateFile(this.#path, { content: state, arrays });
+  async #write(state: SavedState, onRead: () => void): Promise<void> {
+    const arrays = await arraysOf(this.#session, state.position);
+    await writeStateFile(this.#path, { content: state, arrays }, onRead);
     this.#onSaved(state.position.step);
   }
 
@@ -114,17 +118,25 @@ export class StateKeeper implements AsyncDisposable {
   }
 }
 
-/** Copies of all buffers, asked for at once: whatever is submitted later does not show in them. */
-async function capture(session: Session, { step, best }: Position): Promise<Map<string, Float32Array>> {
-  const reads: [string, Promise<Float32Array>][] = (["parameters", "moment1", "moment2", "start"] as const).map(
-    (buffer) => [buffer, session.readBuffer(buffer)],
+const buffers = ["parameters", "moment1", "moment2", "start"] as const;
+
+/** All that a state holds of the session. */
+async function arraysOf(session: Session, { step, best }: Position): Promise<StoredArray[]> {
+  const arrays = await Promise.all(
+    buffers.map(async (name) => ({
+      name: name,
+      length: await session.bufferLength(name),
+      read: (begin: number, end: number) => session.readBuffer(name, { begin, end }),
+    })),
   );
   // A best checkpoint that is the current one needs no second copy.
-  if (best !== null && best.step !== step) {
-    for (const { name } of session.parameters) reads.push([`best.${name}`, session.readSnapshot(bestSlot, name)]);
-  }
-  const values = await Promise.all(reads.map(([, read]) => read));
-  return new Map(reads.map(([name], i) => [name, values[i] ?? new Float32Array()]));
+  if (best === null || best.step === step) return arrays;
+  const ofBest = session.parameters.map(({ name, shape }) => ({
+    name: `best.${name}`,
+    length: shape.reduce((a, b) => a * b, 1),
+    read: async (begin: number, end: number) => (await session.readSnapshot(bestSlot, name)).subarray(begin, end),
+  }));
+  return [...arrays, ...ofBest];
 }
 
 /**
@@ -140,16 +152,23 @@ export async function restoreState(path: string, session: Session, identity: Ide
   const { step, best } = content.position;
   if (best !== null && best.step !== step) {
     for (const { name } of session.parameters) {
-      const values = array(path, arrays, `best.${name}`);
+      const stored = arrayNamed(path, arrays, `best.${name}`);
+      const values = await stored.read(0, stored.length);
       await session.load({
         [name]: { dtype: "float32", data: new Uint8Array(values.buffer, values.byteOffset, values.byteLength) },
       });
     }
     await session.snapshot(bestSlot);
   }
-  for (const buffer of ["parameters", "moment1", "moment2", "start"] as const) {
-    const values = array(path, arrays, buffer);
-    if (values.length > 0) await session.writeBuffer(buffer, values);
+  const modelLength = await session.bufferLength("parameters");
+  for (const buffer of buffers) {
+    const stored = arrayNamed(path, arrays, buffer);
+    if (stored.length !== 0 && stored.length !== modelLength) {
+      throw new StateError(`the state file ${path} has ${stored.length} values of ${buffer}, not ${modelLength}`, {
+        hint: "it belongs to another model; delete it to start the run from its beginning",
+      });
+    }
+    for await (const { begin, values } of piecesOf(stored)) await session.writeBuffer(buffer, values, { begin });
   }
   if (best?.step === step) await session.snapshot(bestSlot);
   return content;
@@ -179,8 +198,8 @@ function refuseForeign(path: string, saved: Identity, ours: Identity): void {
   }
 }
 
-function array(path: string, arrays: Map<string, Float32Array>, name: string): Float32Array {
-  const values = arrays.get(name);
-  if (!values) throw new StateError(`the state file ${path} has no ${name}`, { hint: "delete it to start again" });
-  return values;
+function arrayNamed(path: string, arrays: readonly StoredArray[], name: string): StoredArray {
+  const array = arrays.find((candidate) => candidate.name === name);
+  if (!array) throw new StateError(`the state file ${path} has no ${name}`, { hint: "delete it to start again" });
+  return array;
 }

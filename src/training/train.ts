@@ -93,17 +93,18 @@ export async function trainIn(
         const [abort, save] = [signal?.aborted === true, run.saveIsDue];
         while (inFlight.length > (step === point || abort || save ? 0 : stepsAhead)) await settle(inFlight.shift()!);
         if (abort) throw new AbortedError();
-        if (save) run.save();
+        if (save) await run.save();
       }
 
       run.clock.enter("evaluate");
       const logits = await forwardSplit(session, encoded.validation, { batchSize: config.evaluationBatchSize, signal });
       const validation = metrics(data.task, logits, labelsOf(encoded.validation));
       const best = isBetter(selectedBy, validation, run.position.best);
-      if (best) await session.snapshot(bestSlot);
+      // The last one's parameters stay where they are.
+      if (best && point < steps) await session.snapshot(bestSlot);
       run.evaluated(point, validation, best);
       run.clock.enter("train");
-      if (run.saveIsDue) run.save();
+      if (run.saveIsDue) await run.save();
     }
   } catch (error) {
     if (error instanceof AbortedError) await run.saveNow();

@@ -1,6 +1,6 @@
 import { statSync } from "node:fs";
 import { resolve } from "node:path";
-import type { ResolvedConfig } from "../config/schema.js";
+import type { ResolvedConfig, RunConfig } from "../config/schema.js";
 
 /**
  * The run that trains the intermediate task of `config`; null where that has none. It goes on where it was cut off,
@@ -14,23 +14,20 @@ export function transferRun(config: ResolvedConfig): ResolvedConfig | null {
 }
 
 /** The same config with absolute names of files, for other processes, whatever their working directory. */
-export function withAbsolutePaths(config: ResolvedConfig): ResolvedConfig {
+export function withAbsolutePaths<T extends RunConfig>(config: T): T {
   const { model, transfer } = config;
-  const local = statSync(model, { throwIfNoEntry: false })?.isDirectory() === true;
+  const local = model !== undefined && statSync(model, { throwIfNoEntry: false })?.isDirectory() === true;
   return {
     ...config,
     ...absoluteData(config),
-    model: local ? resolve(model) : model,
+    ...(local && { model: resolve(model) }),
     ...(transfer && { transfer: { ...transfer, ...absoluteData(transfer) } }),
   };
 }
 
-type DataPaths = Pick<ResolvedConfig, "data" | "validation" | "test">;
+const dataKeys = ["data", "validation", "test"] as const;
 
-function absoluteData({ data, validation, test }: DataPaths): DataPaths {
-  return {
-    data: resolve(data),
-    ...(validation !== undefined && { validation: resolve(validation) }),
-    ...(test !== undefined && { test: resolve(test) }),
-  };
+function absoluteData(config: Pick<RunConfig, (typeof dataKeys)[number]>): Partial<typeof config> {
+  const given = dataKeys.flatMap((key) => (config[key] === undefined ? [] : [[key, resolve(config[key])] as const]));
+  return Object.fromEntries(given);
 }

@@ -1,5 +1,4 @@
 import { existsSync } from "node:fs";
-import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ResolvedConfig } from "../config/schema.js";
@@ -8,7 +7,7 @@ import { Fingerprints, runId } from "./fingerprint.js";
 import { planOf } from "./plan.js";
 import { prepareSession, readInputs, type PrepareOptions, type TransferCheckpoint } from "./prepare.js";
 import type { RunResult } from "./result.js";
-import { openRunFolder, runFiles, type RunFolder } from "./run-folder.js";
+import { openRunFolder, readResult, runFiles, type RunFolder } from "./run-folder.js";
 import { trainIn } from "./train.js";
 import { transferRun } from "./transfer-run.js";
 
@@ -70,7 +69,7 @@ async function trainNow(
 ): Promise<RunResult> {
   const hooks: PrepareOptions = { signal, onEvent: (event) => onEvent?.({ type: "transfer", event }) };
   const inputs = await readInputs(run, hooks);
-  await using prepared = await prepareSession(run, inputs, null, hooks);
+  await using prepared = await prepareSession(run, inputs, null, { ...hooks, once: true });
   // Both runs have the same parameters: what is wrong with the methods of the second comes out before the first.
   await planOf(prepared, target, methods);
   return await trainIn(place, prepared, run, hooks);
@@ -78,16 +77,11 @@ async function trainNow(
 
 async function openUnlessTaken(run: ResolvedConfig): Promise<RunFolder | null> {
   try {
-    return await openRunFolder(run.output, run);
+    return await openRunFolder(run.output, run, { namedByContent: true });
   } catch (error) {
     if (error instanceof LockedError) return null;
     throw error;
   }
-}
-
-async function readResult(folder: string): Promise<RunResult | null> {
-  const path = runFiles(folder).result;
-  return existsSync(path) ? (JSON.parse(await readFile(path, "utf8")) as RunResult) : null;
 }
 
 function checkpointOf(result: RunResult, folder: string, id: string): TransferCheckpoint {

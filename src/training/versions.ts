@@ -5,9 +5,14 @@ import type { SessionOptions } from "../native/types.js";
 import type { Versions } from "./result.js";
 
 /** Raised with every change of the code after which a run with the same seeds has other bits. */
-export const numerics = 2;
+export const numerics = 3;
 
 const { version } = createRequire(import.meta.url)("../../package.json") as { version: string };
+
+/** What a run is planned with, known before anything is loaded. */
+export function codeVersions(): Pick<Versions, "steadytune" | "torch"> {
+  return { steadytune: version, torch: requireLibtorch().version };
+}
 
 /** What ran: everything on which the last bits of a result can depend. */
 export function versionsOf({ threads, device, dtype }: SessionOptions): Versions {

@@ -3,9 +3,7 @@ import { toCheckpointName } from "../models/key-map.js";
 import { openReferenceSession, type ReferenceOptions } from "./reference-session.js";
 import { packReference, ReferenceFile } from "./reference.js";
 import type { Recorder } from "./report.js";
-
-/** Forward and gradients in float32 (golden/README.md). */
-export const forwardTolerance = 2e-5;
+import { tolerancesOf } from "./tolerances.js";
 
 /** A tiny checkpoint against `expected.safetensors`: hidden state, logits, loss, and the gradient of every parameter. */
 export async function checkEncoder(
@@ -18,6 +16,7 @@ export async function checkEncoder(
   const expected = await ReferenceFile.open(join(folder, "expected.safetensors"));
   await using model = await openReferenceSession(folder, options);
   const { session, config } = model;
+  const tolerances = tolerancesOf[options.dtype];
   const { packed, places } = packReference(expected, config.shape.problem);
 
   const { logits, loss, hiddenStates } = await session.forward(packed, { hiddenStates: true });
@@ -31,12 +30,12 @@ export async function checkEncoder(
       padded.set(last.subarray(token * hiddenSize, (token + 1) * hiddenSize), place * hiddenSize);
       reference.set(values.subarray(place * hiddenSize, (place + 1) * hiddenSize), place * hiddenSize);
     });
-    record.compare(`${name}/last_hidden_state`, shape, padded, reference, forwardTolerance);
+    record.compare(`${name}/last_hidden_state`, shape, padded, reference, tolerances.forward);
   }
   const reference = expected.get("logits");
-  record.compare(`${name}/logits`, reference.shape, logits, reference.values, forwardTolerance);
+  record.compare(`${name}/logits`, reference.shape, logits, reference.values, tolerances.forward);
   const mean = expected.get("loss");
-  record.compare(`${name}/loss`, mean.shape, Float32Array.of(loss ?? NaN), mean.values, forwardTolerance);
+  record.compare(`${name}/loss`, mean.shape, Float32Array.of(loss ?? NaN), mean.values, tolerances.loss);
 
   await session.gradients(packed);
   const pairs = [];
@@ -48,5 +47,5 @@ export async function checkEncoder(
     const reference = expected.has(key) ? expected.get(key).values : new Float32Array(computed.length);
     pairs.push({ computed, reference });
   }
-  record.compareAll(`${name}/gradients`, pairs, forwardTolerance);
+  record.compareAll(`${name}/gradients`, pairs, tolerances.gradients, tolerances.zeroGradients);
 }

@@ -1,12 +1,9 @@
 import { join } from "node:path";
 import { loadWeights } from "../models/weights.js";
-import { forwardTolerance } from "./check-encoder.js";
 import { openReferenceSession, type ReferenceOptions, type ReferenceSession } from "./reference-session.js";
 import { packReference, ReferenceFile } from "./reference.js";
 import type { Recorder } from "./report.js";
-
-/** bfloat16 keeps 8 bits: each weight is off by up to 2^-9 of itself, and four blocks add that up. */
-const bfloat16Tolerance = 2e-2;
+import { tolerancesOf } from "./tolerances.js";
 
 const original = "bert-classification";
 
@@ -35,7 +32,7 @@ export async function checkLegacyFile(
     pairs.push({ computed: await session.readParameter(parameter), reference });
   }
   record.compareAll(`${name}/parameters`, pairs, 0);
-  await compareLogits(bundle, name, model, record, forwardTolerance);
+  await compareLogits(bundle, name, model, record, tolerancesOf[options.dtype].forward);
 }
 
 /** The same weights stored as bfloat16: they are the float32 ones rounded to nearest, and the logits stay close. */
@@ -55,7 +52,7 @@ export async function checkBfloat16File(
     });
   }
   record.compareAll(`${name}/parameters`, pairs, 0);
-  await compareLogits(bundle, name, model, record, bfloat16Tolerance);
+  await compareLogits(bundle, name, model, record, tolerancesOf.bfloat16.forward);
 }
 
 async function compareLogits(

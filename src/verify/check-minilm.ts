@@ -1,8 +1,8 @@
 import { join } from "node:path";
-import { forwardTolerance } from "./check-encoder.js";
 import { openReferenceSession, type ReferenceOptions } from "./reference-session.js";
 import { packReference, ReferenceFile } from "./reference.js";
 import type { Recorder } from "./report.js";
+import { tolerancesOf } from "./tolerances.js";
 
 /** Real weights on real text: the first token's hidden state after every layer, and the pooler's output. */
 export async function checkMinilm(
@@ -15,6 +15,7 @@ export async function checkMinilm(
   const expected = await ReferenceFile.open(join(bundle, name, "expected.safetensors"));
   await using model = await openReferenceSession(modelFolder, options);
   const { session, config } = model;
+  const tolerance = tolerancesOf[options.dtype].forward;
   const { hiddenSize, layers } = config.shape;
   const { packed } = packReference(expected, config.shape.problem);
   const { hiddenStates, pooled } = await session.forward(packed, { hiddenStates: true });
@@ -29,7 +30,7 @@ export async function checkMinilm(
     }
   }
   const byLayer = expected.get("cls_by_layer");
-  record.compare(`${name}/cls_by_layer`, byLayer.shape, firsts, byLayer.values, forwardTolerance);
+  record.compare(`${name}/cls_by_layer`, byLayer.shape, firsts, byLayer.values, tolerance);
   const reference = expected.get("pooled");
-  record.compare(`${name}/pooled`, reference.shape, pooled ?? new Float32Array(), reference.values, forwardTolerance);
+  record.compare(`${name}/pooled`, reference.shape, pooled ?? new Float32Array(), reference.values, tolerance);
 }

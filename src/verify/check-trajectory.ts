@@ -9,14 +9,8 @@ import { relativeError } from "./error.js";
 import { openReferenceSession, type ReferenceOptions } from "./reference-session.js";
 import { packReference, ReferenceFile } from "./reference.js";
 import type { Recorder } from "./report.js";
+import { tolerancesOf } from "./tolerances.js";
 
-/** After 20 steps (golden/README.md). */
-const trajectoryTolerance = 1e-4;
-/**
- * The true gradient of a key's bias is zero, since softmax does not see it. What Adam divides by the root of its square
- * is rounding noise, so these move a little differently on every machine.
- */
-const keyBiasTolerance = 1e-3;
 /** Learning rates are computed in double precision on both sides. */
 const rateTolerance = 1e-12;
 
@@ -64,6 +58,7 @@ export async function checkTrajectory(
   await using model = await openReferenceSession(join(bundle, shared.weights), options);
   const { session, config } = model;
   const { family, problem } = config.shape;
+  const tolerances = tolerancesOf[options.dtype];
   const plan = composePlan(session.parameters, methodsOf(run));
   await session.setPlan(plan, { initSeed: 0, keepStart: true });
 
@@ -93,24 +88,24 @@ export async function checkTrajectory(
     "loss",
     results.map(({ loss }) => loss),
     run.loss,
-    trajectoryTolerance,
+    tolerances.series,
   );
   series(
     "grad_norm",
     results.map(({ gradNorm }) => gradNorm),
     run.grad_norm,
-    trajectoryTolerance,
+    tolerances.series,
   );
 
   const distances = await session.distances();
   const layers = Object.keys(run.l2_from_init);
   const moved = layers.map((layer) => distances[layer.replace("layer.", "blocks.")] ?? NaN);
-  series("l2_from_init", moved, Object.values(run.l2_from_init), trajectoryTolerance);
+  series("l2_from_init", moved, Object.values(run.l2_from_init), tolerances.series);
 
   const { logits } = await session.forward(packReference(data, problem).packed);
   const reference = run.final_logits.flat();
   const logitsShape = [run.final_logits.length, config.shape.outputs];
-  record.compare(`${name}/final_logits`, logitsShape, logits, reference, trajectoryTolerance);
+  record.compare(`${name}/final_logits`, logitsShape, logits, reference, tolerances.finalLogits);
 
   const pairs = [];
   for (const parameter of session.parameters) {
@@ -122,12 +117,12 @@ export async function checkTrajectory(
   record.compareAll(
     `${name}/parameters`,
     pairs.filter(({ isKeyBias }) => !isKeyBias),
-    trajectoryTolerance,
+    tolerances.parameters,
   );
   record.compareAll(
     `${name}/key-biases`,
     pairs.filter(({ isKeyBias }) => isKeyBias),
-    keyBiasTolerance,
+    tolerances.keyBiases,
   );
 }
 

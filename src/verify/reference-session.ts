@@ -1,11 +1,12 @@
 import { readModelConfig, type ModelConfig } from "../models/config.js";
 import { loadWeights } from "../models/weights.js";
 import { createSession, type Session } from "../native/session.js";
-import type { Engine } from "../native/types.js";
+import type { ComputeDtype, Engine } from "../native/types.js";
 
 export interface ReferenceOptions {
   threads: number;
   engine: Engine;
+  dtype: ComputeDtype;
 }
 
 export interface ReferenceSession extends AsyncDisposable {
@@ -13,13 +14,13 @@ export interface ReferenceSession extends AsyncDisposable {
   config: ModelConfig;
 }
 
-/** A checkpoint of the bundle in a float32 session on the CPU, with the head that its config describes. */
+/** A checkpoint of the bundle in a session on the CPU, with the head that its config describes. */
 export async function openReferenceSession(
   folder: string,
-  { threads, engine }: ReferenceOptions,
+  { threads, engine, dtype }: ReferenceOptions,
 ): Promise<ReferenceSession> {
   const config = await readModelConfig(folder);
-  const session = createSession(config.shape, { device: "cpu", dtype: "float32", threads, engine });
+  const session = createSession(config.shape, { device: "cpu", dtype, threads, engine });
   try {
     await loadWeights(folder, config, session.parameters, (tensors) => session.load(tensors));
   } catch (error) {

@@ -61,12 +61,13 @@ export class Recorder {
     name: string,
     pairs: readonly { computed: Float32Array; reference: Float32Array }[],
     tolerance: number,
+    zeroTolerance = zeroNorm,
   ): void {
     const isZero = ({ reference }: { reference: Float32Array }) => norm(reference) < zeroNorm;
     const errors = pairs.filter((pair) => !isZero(pair)).map((pair) => relativeError(pair.computed, pair.reference));
     this.check(name, Math.max(...errors), tolerance);
     const zeros = pairs.filter(isZero).map((pair) => distance(pair.computed, pair.reference));
-    if (zeros.length > 0) this.check(name.replace(/([^/]+)$/, "zero-$1"), Math.max(...zeros), zeroNorm);
+    if (zeros.length > 0) this.check(name.replace(/([^/]+)$/, "zero-$1"), Math.max(...zeros), zeroTolerance);
   }
 
   skip(name: string, reason: string): void {

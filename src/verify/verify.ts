@@ -4,7 +4,7 @@ import { dirname, join, resolve } from "node:path";
 import { DataError } from "../errors.js";
 import { makeFolder } from "../files/atomic.js";
 import { packageRoot } from "../native/package-root.js";
-import type { Engine } from "../native/types.js";
+import type { ComputeDtype, Engine } from "../native/types.js";
 import { checkAdamw } from "./check-adamw.js";
 import { checkEncoder } from "./check-encoder.js";
 import { checkBfloat16File, checkLegacyFile } from "./check-formats.js";
@@ -23,6 +23,8 @@ export interface VerifyOptions {
   threads?: number | undefined;
   /** The form of the model's blocks that is checked; fused unless told. */
   engine?: Engine | undefined;
+  /** What the blocks compute in; float32 unless told. bfloat16 is compared with wider tolerances (tolerances.ts). */
+  dtype?: ComputeDtype | undefined;
   onCheck?: ((check: Check) => void) | undefined;
 }
 
@@ -48,8 +50,8 @@ export const builtInBundle = join(packageRoot, "test/fixtures/golden");
  * @throws DataError when the folder holds no reference values or is not complete.
  */
 export async function verify(bundle: string = builtInBundle, options: VerifyOptions = {}): Promise<VerifyReport> {
-  const { model, dump, threads = 0, engine = "fused", onCheck = () => {} } = options;
-  const how = { threads, engine };
+  const { model, dump, threads = 0, engine = "fused", dtype = "float32", onCheck = () => {} } = options;
+  const how = { threads, engine, dtype };
   if (!existsSync(bundle)) throw new DataError(`the bundle ${bundle} does not exist`);
   // An output that cannot be written is told before the minutes of work, not after.
   if (dump !== undefined) await makeFolder(dirname(resolve(dump)));

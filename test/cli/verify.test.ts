@@ -13,6 +13,15 @@ test("the bundle that ships passes, as lines and as JSON", async (t) => {
   t.regex(text, new RegExp(`^${report.checks.length} passed, 0 failed, ${report.skipped.length} skipped$`, "m"));
 });
 
+test("--dtype bfloat16 checks with the tolerances of bfloat16, on either engine", async (t) => {
+  const args = ["verify", "--json", "--threads", "1", "--dtype", "bfloat16", "--engine", "reference"];
+  const { code, stdout, stderr } = await steadytune(args);
+  t.is(code, 0, stderr);
+  const { ok, checks } = JSON.parse(stdout) as VerifyReport;
+  const logits = checks.find(({ name }) => name === "bert-classification/logits");
+  t.true(ok && logits !== undefined && logits.tolerance > 1e-3, JSON.stringify(logits));
+});
+
 test("a folder that is no bundle is refused", async (t) => {
   const { code, stderr } = await steadytune(["verify", temporaryFolder(t)]);
   t.is(code, 1);

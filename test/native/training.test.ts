@@ -1,5 +1,16 @@
-import { appendFileSync, copyFileSync, existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import test, { type ExecutionContext } from "ava";
 import { AbortedError, ConfigError, DivergedError, LockedError, StateError } from "#src/errors.js";
 import { lockFolder } from "#src/files/lock.js";
@@ -278,12 +289,55 @@ test("a finished run with resume is returned as it stands", async (t) => {
   t.deepEqual(again, first);
 });
 
-test("a finished config that is run again is done over, even when a kill left its state behind", async (t) => {
-  const config = tinyConfig(temporaryFolder(t), { steps: 2, keep: "none" });
-  const first = await finetune(config).result;
-  writeFileSync(join(config.output, "state.bin"), "left behind between the result and its removal");
-  const again = await finetune(config).result;
-  t.deepEqual(again.best, first.best);
+test("a finished run is not done over by the same command: it is refused, and nothing of it is touched", async (t) => {
+  const config = tinyConfig(temporaryFolder(t), { steps: 2 });
+  await finetune(config).result;
+  const files = () =>
+    readdirSync(config.output, { recursive: true }).map((name) => [
+      name,
+      statSync(join(config.output, String(name))).mtimeMs,
+    ]);
+  const before = files();
+  const error = await t.throwsAsync(finetune(config).result, {
+    instanceOf: ConfigError,
+    message: /a finished run of this config/,
+  });
+  t.regex(error.hint ?? "", /--resume shows its result/);
+  t.deepEqual(files(), before);
+});
+
+test("a run that fails before it begins leaves no folder, and does not take away one that was there", async (t) => {
+  const folder = temporaryFolder(t);
+  const config = tinyConfig(folder, { text: "boddy" });
+  await t.throwsAsync(finetune(config).result, { message: /boddy/ });
+  t.false(existsSync(config.output));
+  mkdirSync(config.output);
+  await t.throwsAsync(finetune(config).result, { message: /boddy/ });
+  t.deepEqual(readdirSync(config.output), []);
+});
+
+test("a run is finished only after the last state is on the disk, however slow that is, and then without it", async (t) => {
+  const config = tinyConfig(temporaryFolder(t), { steps: 2, evaluations: 1, stateEvery: 0.001 });
+  await using prepared = await prepare(config);
+  // The state of the last evaluation is still being written when everything else is done.
+  const slow = new Proxy(prepared.session, {
+    get(session, name) {
+      if (name === "readBuffer") {
+        return async (...args: Parameters<typeof session.readBuffer>) => {
+          const values = await session.readBuffer(...args);
+          await sleep(1000);
+          return values;
+        };
+      }
+      const value: unknown = Reflect.get(session, name, session);
+      return typeof value === "function" ? (value.bind(session) as unknown) : value;
+    },
+  });
+  const events: string[] = [];
+  const onEvent = ({ type }: RunEvent): void => void events.push(type);
+  await train({ ...prepared, session: slow }, config, config.output, { onEvent });
+  t.deepEqual(events.slice(-2), ["state", "end"]);
+  t.true(existsSync(join(config.output, "result.json")));
   t.false(existsSync(join(config.output, "state.bin")));
 });
 

@@ -37,6 +37,25 @@ test("the built-in bundle passes, and what cannot be checked yet is skipped, not
   t.deepEqual(skipped.sort(), ["data", "metrics.json"]);
 });
 
+test("the bundle passes in bfloat16 as well, on both engines, as near as rounding allows and no nearer", async (t) => {
+  for (const engine of ["fused", "reference"] as const) {
+    const report = await verify(undefined, { threads: 1, engine, dtype: "bfloat16" });
+    t.deepEqual(
+      report.checks.filter(({ ok }) => !ok),
+      [],
+    );
+    // float32 would pass these tolerances too; what is checked here must be bfloat16.
+    const logits = report.checks.filter(({ name }) => /-(classification|regression)\/logits$/.test(name));
+    t.is(logits.length, 7);
+    for (const { name, error } of logits) t.true(error > 1e-4, `${engine} ${name}: ${error}`);
+  }
+});
+
+test("the bundle passes on the reference engine in float32", async (t) => {
+  const report = await verify(undefined, { threads: 1, engine: "reference" });
+  t.true(report.ok && report.checks.length > 80, JSON.stringify(report.checks.filter(({ ok }) => !ok)));
+});
+
 test("mixout agrees with the reference to the last digits of float32", async (t) => {
   const { checks } = await verify(undefined, { threads: 1 });
   const errors = checks.filter(({ name }) => name.startsWith("mixout/")).map(({ error }) => error);

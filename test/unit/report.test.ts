@@ -6,17 +6,27 @@ import { parse } from "csv-parse/sync";
 import { ConfigError } from "#src/errors.js";
 import { bandOf } from "#src/report/band-chart.js";
 import { tickStep } from "#src/report/chart.js";
+import { figuresOf } from "#src/report/figures.js";
 import { metricName, pValue, points, seconds } from "#src/report/format.js";
+import { htmlPage } from "#src/report/html.js";
 import { windowMeans } from "#src/report/read-curves.js";
 import { readStudy } from "#src/report/read-study.js";
 import type { ReportRun } from "#src/report/report-data.js";
 import { summarize } from "#src/report/summary.js";
 import { writeReport } from "#src/report/write-report.js";
-import { syntheticResult, writeSyntheticStudy, type SyntheticCell } from "../helpers/synthetic-study.js";
+import {
+  syntheticResult,
+  syntheticTrial,
+  writeSyntheticStudy,
+  type SyntheticCell,
+} from "../helpers/synthetic-study.js";
 import { temporaryFolder } from "../helpers/temporary-folder.js";
 
 const biased: SyntheticCell = { recipe: "biased", scores: [0.5, 0.7, 0.6] };
-const debiased: SyntheticCell = { recipe: "debiased", scores: [0.8, 0.82, 0.81], steps: 120 };
+const debiased: SyntheticCell = {
+  ...{ recipe: "debiased", scores: [0.8, 0.82, 0.81], steps: 120 },
+  config: { optimizer: { learningRate: 1e-4 } },
+};
 
 async function study(t: ExecutionContext, cells: SyntheticCell[], title?: string): Promise<string> {
   const folder = temporaryFolder(t);
@@ -58,7 +68,7 @@ test("the page stands alone: no script, nothing fetched, every figure inside", a
   const folder = await study(t, [biased, debiased]);
   const { path } = await writeReport([folder], folder);
   const html = readFileSync(path, "utf8");
-  t.is(html.match(/<svg/g)?.length, 3);
+  t.is(html.match(/<svg/g)?.length, 4);
   t.notRegex(html, /<script|<link|<img|url\(http|@import|src=/);
   const addresses = [...html.matchAll(/https?:\/\/[^"'\s)<]+/g)].map(([address]) => address);
   t.deepEqual(
@@ -137,14 +147,206 @@ test("study.json holds every result", async (t) => {
   t.deepEqual(cells[0]?.trials[1]?.result, syntheticResult(0.7, { seed: 1 }));
 });
 
-test("a thousand runs make a page below 3 MB", async (t) => {
-  const scores = Array.from({ length: 250 }, (_, i) => 0.5 + (i % 97) / 250);
-  const folder = await study(
-    t,
-    ["a", "b", "c", "d"].map((recipe) => ({ recipe, scores, steps: 100 })),
+test("a thousand runs with everything that is drawn make a page below 3 MB", (t) => {
+  const curve = (value: (x: number) => number): [number, number][] =>
+    Array.from({ length: 30 }, (_, i) => [8 * (i + 1), value((i + 1) / 30)]);
+  const blocks = ["embeddings", ...Array.from({ length: 24 }, (_, i) => `blocks.${i}`), "pooler", "classifier"];
+  const run = (seed: number, score: number): ReportRun => ({
+    ...{ id: "0123456789abcdef", seed: `seed ${seed}`, result: syntheticResult(score, { seed, steps: 240 }) },
+    curves: {
+      loss: curve((x) => 0.7 - x * score * Math.sin(seed)),
+      validation: curve((x) => 0.5 + 0.3 * x * score).slice(0, 10),
+      distances: Object.fromEntries(
+        blocks.map((block, i) => [block, curve((x) => Math.sqrt(x) * score * (1 + i / 24))]),
+      ),
+    },
+  });
+  const recipes = ["Standard", "Int. Task", "LLRD", "Mixout", "Pre-trained WD", "WD", "Re-init", "Longer"];
+  const cells = ["RTE", "MRPC", "STS-B", "CoLA"].flatMap((task) =>
+    recipes.map((recipe, i) => ({
+      ...{ stage: "only", task, recipe, family: recipe, planned: 32, disagreement: 0.1 },
+      config: syntheticTrial(recipe, task, 0, { optimizer: { biasCorrection: i > 0, learningRate: i } }).config,
+      published: { test: { mean: 70, std: 2, n: 20, source: "Table 2" } },
+      runs: Array.from({ length: 32 }, (_, seed) => run(seed, 0.5 + (((seed + i) * 37) % 97) / 250)),
+    })),
   );
+  const data = { title: "Table 2", description: null, cells };
+  const figures = figuresOf(data);
+  t.is(figures.length, 4 * 8 + 1);
+  const { length } = Buffer.from(htmlPage(data, summarize(data), figures));
+  t.true(length < 3e6, `${length} bytes`);
+  t.log(`${length} bytes`);
+});
+
+const figuresIn = (folder: string): string[] => readdirSync(join(folder, "figures")).map((name) => name.slice(0, -4));
+const drawn = (folder: string, figure: string): string => readFileSync(join(folder, `figures/${figure}.svg`), "utf8");
+const captions = (path: string): string[] =>
+  [...readFileSync(path, "utf8").matchAll(/<figcaption>([^<]*)/g)].map(([, caption = ""]) => caption);
+
+test("a figure appears only where its data exist", async (t) => {
+  const few = await study(t, [biased, debiased]);
+  await writeReport([few], few);
+  t.deepEqual(figuresIn(few).sort(), ["loss", "scores", "validation", "validation-scores"]);
+
+  const seeds = [0, 1].flatMap((initSeed) => [5, 6, 7].map((orderSeed) => ({ initSeed, orderSeed })));
+  const scores = [0.6, 0.7, 0.65, 0.75, 0.8, 0.7];
+  const all = await study(t, [
+    {
+      recipe: "short",
+      scores,
+      seeds,
+      steps: 40,
+      blocks: 8,
+      config: { steps: 40, optimizer: { biasCorrection: false } },
+    },
+    {
+      recipe: "long",
+      scores,
+      seeds,
+      steps: 80,
+      blocks: 8,
+      config: { steps: 80, optimizer: { biasCorrection: false } },
+    },
+  ]);
+  const { path } = await writeReport([all], all);
+  t.deepEqual(figuresIn(all).sort(), [
+    ...["bias-ratio", "distance", "distance-all", "expected-test", "expected-validation", "length", "loss"],
+    ...["scores", "seeds-1", "seeds-2", "validation", "validation-scores"],
+  ]);
+  for (const figure of figuresIn(all)) t.notRegex(drawn(all, figure), /NaN|undefined|Infinity/, figure);
+  for (const caption of captions(path)) t.regex(caption, /\b(6|12) runs|eps left aside/, "every caption says n");
+});
+
+test("the grid of seeds shows every run and the deviations that NumPy gives along rows and columns", async (t) => {
+  const seeds = [0, 1].flatMap((initSeed) => [5, 6, 7].map((orderSeed) => ({ initSeed, orderSeed })));
+  const folder = await study(t, [{ recipe: "r", scores: [0.61, 0.72, 0.65, 0.75, 0.8, 0.7], seeds }]);
+  await writeReport([folder], folder);
+  const texts = [...drawn(folder, "seeds-1").matchAll(/<text[^>]*>([^<]*)</g)].map(([, text]) => text);
+  for (const score of ["61.0", "72.0", "65.0", "75.0", "80.0", "70.0"]) t.true(texts.includes(score), score);
+  // numpy.std of the rows, the columns and all six, ddof=1, times 100.
+  for (const std of ["5.57", "5.00", "9.90", "5.66", "3.54", "6.83"]) t.true(texts.includes(std), std);
+});
+
+test("runs of several lengths make a line per recipe, with a point per length", async (t) => {
+  const cell = (recipe: string, steps: number, layers: number, scores: number[]): SyntheticCell => ({
+    ...{ recipe: `${recipe}, steps ${steps}`, grid: { recipe }, scores, steps },
+    config: { steps, methods: layers === 0 ? [] : [{ name: "reinit", layers }] },
+  });
+  const folder = await study(t, [
+    cell("Standard", 100, 0, [0.6, 0.62]),
+    cell("Standard", 200, 0, [0.66, 0.68]),
+    cell("Re-init", 100, 5, [0.7, 0.72]),
+    cell("Re-init", 200, 5, [0.74, 0.76]),
+  ]);
   const { path } = await writeReport([folder], folder);
-  t.true(readFileSync(path).length < 3e6);
+  const svg = drawn(folder, "length");
+  for (const said of ["Standard", "Re-init", "100", "200"]) t.true(svg.includes(`>${said}</text>`), said);
+  t.true(captions(path).some((caption) => caption.startsWith("2 runs each. Lines are means over runs, bands")));
+});
+
+test("published numbers stand beside ours, with a mark where Welch's test tells them apart", async (t) => {
+  const published = (mean: number): SyntheticCell["expected"] => ({
+    test: { mean, std: 2.5, n: 20, source: "Table 1" },
+  });
+  const scores = [0.68, 0.7, 0.72, 0.69, 0.71];
+  const folder = await study(t, [
+    { recipe: "like it", scores, expected: published(69.5) },
+    { recipe: "unlike it", scores, expected: published(62.5) },
+    { recipe: "without", scores },
+  ]);
+  const { path, summaries } = await writeReport([folder], folder);
+  // scipy.stats.ttest_ind_from_stats(70, 1.5811388, 5, mean, 2.5, 20, equal_var=False)
+  near(t, Math.round(1e6 * (summaries[0]?.pPublishedTest ?? NaN)) / 1e6, 0.591583);
+  near(t, Math.round(1e9 * (summaries[1]?.pPublishedTest ?? NaN)) / 1e9, 0.000009728);
+  t.is(summaries[2]?.pPublishedTest, null);
+  const html = readFileSync(path, "utf8");
+  t.regex(html, /<span class="published">69\.5 ± 2\.5<\/span>/);
+  t.regex(html, /<span class="published"><span class="differs">≠<\/span> 62\.5 ± 2\.5<\/span>/);
+  t.regex(html, /what is published \(Table 1\)/);
+});
+
+test("several tasks make a table in the paper's layout: more tasks than recipes go down, as in Table 1", async (t) => {
+  const cells = ["RTE", "MRPC", "CoLA"].flatMap((task) => [
+    { recipe: "Standard", task, scores: [0.6, 0.61, 0.62] },
+    { recipe: "Re-init", task, scores: [0.7, 0.71, 0.72] },
+  ]);
+  const folder = await study(t, cells);
+  const html = readFileSync((await writeReport([folder], folder)).path, "utf8");
+  const [, table = ""] = /<h2>All tasks<\/h2>(.*?)<\/table>/s.exec(html) ?? [];
+  t.regex(table, /Task<\/th>.*Standard<\/th>.*Re-init<\/th>/s);
+  t.is(table.match(/<strong>71\.0 ± 1\.0<\/strong>\*†/g)?.length, 3, "the best, and above the first recipe");
+  t.is(table.match(/<td>61\.0 ± 1\.0<\/td>/g)?.length, 3);
+});
+
+test("cells that differ only in their number format are set beside each other", async (t) => {
+  const folder = await study(t, [
+    { recipe: "full", scores: [0.7, 0.71, 0.72], config: { dtype: "float32" } },
+    { recipe: "mixed", scores: [0.71, 0.72, 0.73], config: { dtype: "bfloat16" } },
+    { recipe: "other", scores: [0.8, 0.81], config: { dtype: "bfloat16", epochs: 10 } },
+  ]);
+  const html = readFileSync((await writeReport([folder], folder)).path, "utf8");
+  const [, table = ""] = /<h2>Mixed and full precision<\/h2>(.*?)<\/table>/s.exec(html) ?? [];
+  // scipy.stats.ttest_ind([.7, .71, .72], [.71, .72, .73]).pvalue = 0.2879
+  t.regex(table, /toy, test<\/th><td>72\.0 ± 1\.0<\/td><td>71\.0 ± 1\.0<\/td><td>0\.288</);
+  t.notRegex(table, /80\.5/);
+});
+
+test("recipes are compared with the first of their task by five numbers", async (t) => {
+  const first: SyntheticCell = { recipe: "first", scores: [0.6, 0.62, 0.64, null] };
+  const folder = await study(t, [
+    first,
+    { recipe: "up", scores: [0.63, 0.66, 0.65, 0.7] },
+    { ...first, recipe: "same" },
+  ]);
+  const [, up, same] = summarize(await readStudy(folder));
+  near(t, up?.difference, 0.66 - 0.62);
+  // scipy.stats: ttest_ind, ttest_ind(equal_var=False), ttest_rel of the three shared seeds, alternative "greater".
+  near(t, Math.round(1e6 * (up?.pHigher ?? NaN)) / 1e6, 0.050427);
+  near(t, Math.round(1e6 * (up?.pWelch ?? NaN)) / 1e6, 0.042804);
+  near(t, Math.round(1e6 * (up?.pPaired ?? NaN)) / 1e6, 0.047089);
+  near(t, up?.pHolm, 2 * (up?.pHigher ?? NaN));
+  t.like(up, { pairs: 3, probabilityOfImprovement: 11 / 12 });
+  t.like(same, { difference: 0, pHigher: 0.5, pPaired: null, probabilityOfImprovement: 0.5 });
+});
+
+test("disagreement is read from what runs predicted for the test rows", async (t) => {
+  const predictions = [
+    ["a", "b", "b", "a"],
+    ["a", "b", "a", "a"],
+    ["b", "b", "a", "a"],
+  ];
+  const [cell] = summarize(await readStudy(await study(t, [{ recipe: "r", scores: [0.7, 0.8, 0.75], predictions }])));
+  near(t, cell?.disagreement, (1 + 2 + 1) / 3 / 4);
+  const [without] = summarize(await readStudy(await study(t, [biased])));
+  t.is(without?.disagreement, null);
+});
+
+test("study.json holds what to expect of the best of k runs, by all three estimates", async (t) => {
+  const scores = [0.6, 0.7, 0.65, 0.75, 0.8];
+  const folder = await study(t, [{ recipe: "r", scores }]);
+  await writeReport([folder], folder);
+  const { cells } = JSON.parse(readFileSync(join(folder, "study.json"), "utf8")) as {
+    cells: {
+      bestOfK: { k: number; bootstrap: { mean: number }; closedForm: { mean: number }; unbiased: { mean: number } }[];
+    }[];
+  };
+  const best = cells[0]?.bestOfK ?? [];
+  t.deepEqual(
+    best.map(({ k }) => k),
+    [1, 2, 3, 4, 5],
+  );
+  near(t, best[0]?.closedForm.mean, 0.7);
+  near(t, best[4]?.unbiased.mean, 0.8);
+  // Of ten pairs of different runs the better one is 0.8 four times, 0.75 three times, 0.7 twice and 0.65 once.
+  near(t, best[1]?.unbiased.mean, (4 * 0.8 + 3 * 0.75 + 2 * 0.7 + 0.65) / 10);
+  t.true(Math.abs((best[1]?.bootstrap.mean ?? NaN) - (best[1]?.closedForm.mean ?? NaN)) < 0.01);
+});
+
+test("a score that is no number stands in the file as null, and is no score", async (t) => {
+  const folder = await study(t, [{ recipe: "r", scores: [0.7, NaN, 0.8] }]);
+  const [cell] = summarize(await readStudy(folder));
+  t.like(cell, { runs: 3, scored: 2, mean: 0.75 });
+  await t.notThrowsAsync(writeReport([folder], folder));
 });
 
 test("single runs that differ only in their seeds make one cell, named by what sets it apart", async (t) => {
@@ -183,7 +385,7 @@ test("single runs that differ only in their seeds make one cell, named by what s
 
 test("single runs with and without an intermediate task are told apart by its name", async (t) => {
   const root = temporaryFolder(t);
-  const base = { model: "m", data: "glue", task: "RTE", epochs: 3, seed: 0, initSeed: 0, orderSeed: 0 };
+  const base = { model: "m", data: "glue", task: "RTE", epochs: 3, seed: 0, initSeed: 0, orderSeed: 0, optimizer: {} };
   const folders = [{}, { transfer: { task: "MNLI", data: "glue", epochs: 3 } }].map((more, i) => {
     const folder = join(root, `run${i}`);
     mkdirSync(folder);
@@ -230,7 +432,7 @@ test("loss windows are equally long, cover every step and end with the run; a sh
 test("a band is mean and range over the runs that got that far, without values that are not finite", (t) => {
   const run = (loss: [number, number][]): ReportRun => ({
     ...{ id: "", seed: "", result: syntheticResult(0.7) },
-    curves: { loss, validation: [] },
+    curves: { loss, validation: [], distances: {} },
   });
   const band = bandOf(
     [

@@ -51,7 +51,8 @@ test("all cells fill up together: the seeds are the outer loop", async (t) => {
     ["short, seed 0", "long, seed 0", "short, seed 1", "long, seed 1"],
   );
   t.is(new Set(ids(trials)).size, 4);
-  t.true(trials.every(({ config }) => config.keep === "none" && config.resume));
+  t.true(trials.every(({ config }) => config.keep === "none" && config.resume && config.threads === 1));
+  t.true(trials.every(({ versions }) => versions.torch !== "" && versions.steadytune !== ""));
 });
 
 test("a trial's id follows what its files hold and not where they lie", async (t) => {
@@ -179,11 +180,11 @@ test("a manifest reads back as it was written", async (t) => {
   t.deepEqual(await readManifest(folder), manifest);
 });
 
-test("as many workers as cores, trials and memory allow; the cores that are left become threads", (t) => {
+test("as many workers as cores, trials and memory allow", (t) => {
   const machine = { cores: 8, freeBytes: 64e9 };
-  t.deepEqual(shareMachine(20, 2e6, undefined, machine), { workers: 8, threads: 1 });
-  t.deepEqual(shareMachine(2, 2e6, undefined, machine), { workers: 2, threads: 4 });
-  t.deepEqual(shareMachine(20, 1.3e9, undefined, machine), { workers: 3, threads: 2 });
-  t.deepEqual(shareMachine(20, 1.3e9, undefined, { cores: 8, freeBytes: 1e9 }), { workers: 1, threads: 8 });
-  t.deepEqual(shareMachine(20, 2e6, 4, machine), { workers: 4, threads: 2 });
+  t.is(shareMachine({ trials: 20, weightBytes: 2e6, threads: 1 }, machine), 8);
+  t.is(shareMachine({ trials: 20, weightBytes: 2e6, threads: 3 }, machine), 2);
+  t.is(shareMachine({ trials: 2, weightBytes: 2e6, threads: 1 }, machine), 2);
+  t.is(shareMachine({ trials: 20, weightBytes: 1.3e9, threads: 1 }, machine), 3);
+  t.is(shareMachine({ trials: 20, weightBytes: 1.3e9, threads: 16 }, { cores: 8, freeBytes: 1e9 }), 1);
 });

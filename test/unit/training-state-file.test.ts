@@ -1,38 +1,63 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import test from "ava";
 import { StateError } from "#src/errors.js";
-import { readStateFile, writeStateFile } from "#src/training/state-file.js";
+import { piecesOf, readStateFile, writeStateFile, type StoredArray } from "#src/training/state-file.js";
 import { temporaryFolder } from "../helpers/temporary-folder.js";
 
 const content = { step: 7, note: "größer" };
-const arrays = () =>
-  new Map([
-    ["parameters", Float32Array.from({ length: 1000 }, (_, i) => Math.sin(i))],
-    ["start", new Float32Array()],
-    ["best.pooler.bias", Float32Array.of(NaN, -0, Infinity)],
-  ]);
+const values = {
+  parameters: Float32Array.from({ length: 1000 }, (_, i) => Math.sin(i)),
+  start: new Float32Array(),
+  "best.pooler.bias": Float32Array.of(NaN, -0, Infinity),
+};
+const arrays = () => Object.entries(values).map(([name, numbers]) => stored(name, numbers));
+
+function stored(name: string, numbers: Float32Array): StoredArray {
+  return { name, length: numbers.length, read: (begin, end) => Promise.resolve(numbers.slice(begin, end)) };
+}
+
+const bitsOf = (numbers: Float32Array) => new Uint32Array(numbers.buffer, numbers.byteOffset, numbers.length);
 
 test("a state file gives back what was written, bit for bit", async (t) => {
   const path = join(temporaryFolder(t), "state.bin");
   await writeStateFile(path, { content, arrays: arrays() });
   const read = await readStateFile<typeof content>(path);
   t.deepEqual(read.content, content);
-  for (const [name, values] of arrays()) {
-    t.deepEqual(
-      new Uint32Array(read.arrays.get(name)?.buffer ?? new ArrayBuffer(4)),
-      new Uint32Array(values.buffer),
-      name,
-    );
+  t.deepEqual(
+    read.arrays.map(({ name }) => name),
+    Object.keys(values),
+  );
+  for (const { name, length, read: numbers } of read.arrays) {
+    t.deepEqual(bitsOf(await numbers(0, length)), bitsOf(values[name as keyof typeof values]), name);
   }
 });
 
-test("arrays larger than one piece survive", async (t) => {
+test("an array larger than a piece is written and read piece by piece, and let go of before the file is on the disk", async (t) => {
   const path = join(temporaryFolder(t), "state.bin");
-  const values = Float32Array.from({ length: 5 * 2 ** 20 }, (_, i) => i);
-  await writeStateFile(path, { content, arrays: new Map([["parameters", values]]) });
-  const read = (await readStateFile(path)).arrays.get("parameters");
-  t.is(Buffer.compare(Buffer.from(read?.buffer ?? new ArrayBuffer(0)), Buffer.from(values.buffer)), 0);
+  const large = Float32Array.from({ length: 5 * 2 ** 20 }, (_, i) => i);
+  const asked: number[] = [];
+  const source = stored("parameters", large);
+  const watched = {
+    ...source,
+    read: (begin: number, end: number) => (asked.push(end - begin), source.read(begin, end)),
+  };
+  let stoodWhenRead = true;
+  await writeStateFile(path, { content, arrays: [watched] }, () => (stoodWhenRead = existsSync(path)));
+  t.false(stoodWhenRead);
+  t.deepEqual(
+    asked,
+    Array.from({ length: 20 }, () => 2 ** 18),
+  );
+  const [array] = (await readStateFile(path)).arrays;
+  t.deepEqual(await array!.read(3, 7), large.slice(3, 7));
+  let next = 0;
+  for await (const { begin, values: piece } of piecesOf(array!)) {
+    t.is(begin, next);
+    t.is(Buffer.compare(Buffer.from(piece.buffer), Buffer.from(large.buffer, 4 * begin, piece.byteLength)), 0);
+    next += piece.length;
+  }
+  t.is(next, large.length);
 });
 
 test("a file cut off anywhere is refused with its path", async (t) => {

@@ -2,7 +2,6 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/empty_like.h>
 #include <torch/library.h>
 
 #include <optional>
@@ -12,6 +11,7 @@
 #include "kernels/cpu/column_sums.h"
 #include "kernels/cpu/dispatch.h"
 #include "kernels/cpu/vector_kernels.h"
+#include "kernels/tokens.h"
 
 namespace steadytune::kernels::cpu {
 namespace {
@@ -26,7 +26,7 @@ at::Tensor bias_activation(const at::Tensor& x, const at::Tensor& bias, int64_t 
   check_places(op, "x", x, rows, positions);
   const Activation function = checked_activation(op, activation);
   const DropoutDraw draw = host_draw(op, p, seed, layer, site, step, counter, x);
-  at::Tensor y = at::empty_like(x);
+  at::Tensor y = empty_tokens_like(x);
   const float* offset = bias.const_data_ptr<float>();
   const int32_t* row = rows.const_data_ptr<int32_t>();
   const int32_t* position = positions.const_data_ptr<int32_t>();
@@ -56,7 +56,7 @@ std::tuple<at::Tensor, at::Tensor> bias_activation_backward(const at::Tensor& gr
   check_places(op, "x", x, rows, positions);
   const Activation function = checked_activation(op, activation);
   const DropoutDraw draw = host_draw(op, p, seed, layer, site, step, counter, x);
-  at::Tensor grad_x = at::empty_like(x);
+  at::Tensor grad_x = empty_tokens_like(x);
   ColumnSums grad_bias(x.size(0), columns);
   const float* offset = bias.const_data_ptr<float>();
   const int32_t* row = rows.const_data_ptr<int32_t>();

@@ -1,7 +1,6 @@
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/empty_like.h>
 #include <torch/library.h>
 
 #include <algorithm>
@@ -13,6 +12,7 @@
 #include "kernels/checks.h"
 #include "kernels/cpu/dispatch.h"
 #include "kernels/cpu/vector_kernels.h"
+#include "kernels/tokens.h"
 
 namespace steadytune::kernels::cpu {
 namespace {
@@ -104,7 +104,7 @@ std::tuple<at::Tensor, at::Tensor> packed_attention(const at::Tensor& qkv_any, c
   const DropoutDraw draw = host_draw("packed_attention", p, seed, layer, site, step, counter, qkv_any);
   const at::Tensor qkv = qkv_any.contiguous();
   const int64_t tokens = qkv.size(0);
-  at::Tensor output = at::empty({tokens, hidden}, qkv.options());
+  at::Tensor output = empty_tokens(tokens, hidden, qkv.options());
   at::Tensor logsumexp = at::empty({heads, tokens}, qkv.options().dtype(at::kFloat));
   const int32_t* offsets = row_offsets.const_data_ptr<int32_t>();
   const int32_t* numbers = row_numbers.const_data_ptr<int32_t>();
@@ -139,7 +139,7 @@ at::Tensor packed_attention_backward(const at::Tensor& grad_output_any, const at
   const DropoutDraw draw = host_draw(op, p, seed, layer, site, step, counter, qkv_any);
   const at::Tensor qkv = qkv_any.contiguous();
   const at::Tensor grad_output = grad_output_any.contiguous();
-  at::Tensor grad_qkv = at::empty_like(qkv);
+  at::Tensor grad_qkv = empty_tokens_like(qkv);
   const int32_t* offsets = row_offsets.const_data_ptr<int32_t>();
   const int32_t* numbers = row_numbers.const_data_ptr<int32_t>();
   const int64_t rows = row_numbers.numel();

@@ -1,7 +1,6 @@
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/empty_like.h>
 #include <torch/library.h>
 
 #include <cmath>
@@ -13,6 +12,7 @@
 #include "kernels/cpu/column_sums.h"
 #include "kernels/cpu/dispatch.h"
 #include "kernels/cpu/vector_kernels.h"
+#include "kernels/tokens.h"
 
 namespace steadytune::kernels::cpu {
 namespace {
@@ -32,8 +32,8 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> dropout_add_norm(
   TORCH_CHECK(eps >= 0.0 && std::isfinite(eps), "steadytune::", op, ": eps = ", eps,
               " must be finite and not negative.");
   const DropoutDraw draw = host_draw(op, p, seed, layer, site, step, counter, x);
-  at::Tensor y = at::empty_like(x);
-  at::Tensor normalized = at::empty_like(x);
+  at::Tensor y = empty_tokens_like(x);
+  at::Tensor normalized = empty_tokens_like(x);
   at::Tensor rstd = at::empty({x.size(0)}, weight.options());
   const int32_t* row = rows.const_data_ptr<int32_t>();
   const int32_t* position = positions.const_data_ptr<int32_t>();
@@ -80,8 +80,8 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> dropout_a
   check_places(op, "normalized", normalized, rows, positions);
   const DropoutDraw draw = host_draw(op, p, seed, layer, site, step, counter, normalized);
   const bool drops = draw.threshold > 0;
-  at::Tensor grad_residual = at::empty_like(normalized);
-  at::Tensor grad_x = drops ? at::empty_like(normalized) : grad_residual;
+  at::Tensor grad_residual = empty_tokens_like(normalized);
+  at::Tensor grad_x = drops ? empty_tokens_like(normalized) : grad_residual;
   ColumnSums sums(tokens, 3 * columns);
   const int32_t* row = rows.const_data_ptr<int32_t>();
   const int32_t* position = positions.const_data_ptr<int32_t>();

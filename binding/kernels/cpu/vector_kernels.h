@@ -56,6 +56,42 @@ struct AttentionBackward {
   Scalar* grad_qkv;
 };
 
+/// A row of which one query alone asks.
+template <typename Scalar>
+struct SummaryRow {
+  /// [heads * head_size]
+  const Scalar* query;
+  /// [length, 2 * heads * head_size]: key and value of the row's first token.
+  const Scalar* key_value;
+  int64_t length;
+  int64_t heads;
+  int64_t head_size;
+  /// Number of the row in the data set.
+  uint32_t row;
+  /// The query's place in the row.
+  uint32_t position;
+};
+
+template <typename Scalar>
+struct SummaryForward {
+  SummaryRow<Scalar> row;
+  /// [heads * head_size]
+  Scalar* output;
+  /// [heads, logsumexp_stride], at this row.
+  float* logsumexp;
+  int64_t logsumexp_stride;
+};
+
+template <typename Scalar>
+struct SummaryBackward {
+  SummaryRow<Scalar> row;
+  const Scalar* grad_output;
+  const float* logsumexp;
+  int64_t logsumexp_stride;
+  Scalar* grad_query;
+  Scalar* grad_key_value;
+};
+
 /// Where a token-wise mask is drawn: row and position of each token.
 struct TokenMask {
   const int32_t* rows;
@@ -92,6 +128,48 @@ struct AddNormBackward {
   float* grad_norm_bias;
 };
 
+/// One pointer for each table of embeddings; segment may be null.
+template <typename Pointer>
+struct EmbeddingTables {
+  Pointer word;
+  Pointer position;
+  Pointer segment;
+};
+
+/// The tables' rows of some tokens.
+struct EmbeddingRows : EmbeddingTables<const int32_t*> {
+  EmbeddingRows from(int64_t token) const {
+    return {{word + token, position + token, segment == nullptr ? nullptr : segment + token}};
+  }
+};
+
+/// Some tokens of embed, [tokens, columns].
+template <typename Scalar>
+struct Embed {
+  EmbeddingTables<const float*> tables;
+  EmbeddingRows rows;
+  float word_scale;
+  const float* weight;
+  const float* norm_bias;
+  float eps;
+  Scalar* y;
+  float* normalized;
+  float* rstd;
+};
+
+template <typename Scalar>
+struct EmbedBackward {
+  const Scalar* grad_y;
+  const float* normalized;
+  const float* rstd;
+  const float* weight;
+  /// Of the sum of the tables' rows.
+  float* grad_sum;
+  /// Sums over these tokens alone, [columns] each.
+  float* grad_weight;
+  float* grad_norm_bias;
+};
+
 /// `draw` with threshold 0 means no dropout.
 template <typename Scalar>
 struct ScalarKernels {
@@ -104,6 +182,10 @@ struct ScalarKernels {
   /// Some heads of one row.
   void (*attention_backward)(const AttentionBackward<Scalar>& row, Range heads, const DropoutDraw& draw,
                              float* scratch);
+  /// Some heads of one row.
+  void (*summary_attention)(const SummaryForward<Scalar>& row, Range heads, const DropoutDraw& draw, float* scratch);
+  void (*summary_attention_backward)(const SummaryBackward<Scalar>& row, Range heads, const DropoutDraw& draw,
+                                     float* scratch);
   /// The following take `count` tokens of `columns`. `grad_bias` [columns] becomes the sum over these tokens alone.
   void (*bias_activation)(Activation activation, const Scalar* x, const float* bias, Scalar* y, const TokenMask& mask,
                           int64_t count, int64_t columns);
@@ -115,6 +197,8 @@ struct ScalarKernels {
                    float* scratch);
   void (*add_norm_backward)(const AddNormBackward<Scalar>& tokens, const TokenMask& mask, int64_t count,
                             int64_t columns);
+  void (*embed)(const Embed<Scalar>& tokens, const TokenMask& mask, int64_t count, int64_t columns);
+  void (*embed_backward)(const EmbedBackward<Scalar>& tokens, const TokenMask& mask, int64_t count, int64_t columns);
   /// `count` elements of a weight, by the factors of their mask.
   void (*mixout)(const float* values, const float* target, const float* factors, Scalar* output, int64_t count);
   void (*mixout_backward)(const Scalar* grad_output, const float* factors, float* grad_values, int64_t count);
@@ -127,6 +211,7 @@ struct VectorKernels {
   /// Floats of scratch, 64-byte aligned, that attention over rows of at most `length` tokens needs.
   int64_t (*attention_forward_scratch)(int64_t length, int64_t head_size);
   int64_t (*attention_backward_scratch)(int64_t length, int64_t head_size);
+  int64_t (*summary_attention_scratch)(int64_t length, int64_t head_size);
   /// Factors of the elements [first, first + count) of one parameter; `first` is a multiple of 8.
   void (*mixout_factors)(const MixoutDraw& draw, int64_t first, int64_t count, float* factors);
   /// `start` may be null: decay towards zero. So may `compute`, the copy of the new values in bfloat16.

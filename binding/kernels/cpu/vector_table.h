@@ -4,8 +4,10 @@
 #include "kernels/cpu/vector_arena.h"
 #include "kernels/cpu/vector_attention.h"
 #include "kernels/cpu/vector_dropout.h"
+#include "kernels/cpu/vector_embeddings.h"
 #include "kernels/cpu/vector_mixout.h"
 #include "kernels/cpu/vector_norm.h"
+#include "kernels/cpu/vector_summary_attention.h"
 
 namespace steadytune::kernels::cpu {
 namespace {
@@ -15,10 +17,14 @@ constexpr ScalarKernels<Scalar> scalar_kernels = {
     .dropout = dropout_tokens<Scalar>,
     .attention_forward = attention_forward<Scalar>,
     .attention_backward = attention_backward<Scalar>,
+    .summary_attention = summary_attention<Scalar>,
+    .summary_attention_backward = summary_attention_backward<Scalar>,
     .bias_activation = bias_activation<Scalar>,
     .bias_activation_backward = bias_activation_backward<Scalar>,
     .add_norm = add_norm<Scalar>,
     .add_norm_backward = add_norm_backward<Scalar>,
+    .embed = embed<Scalar>,
+    .embed_backward = embed_backward<Scalar>,
     .mixout = mixout_elements<Scalar>,
     .mixout_backward = mixout_backward_elements<Scalar>,
 };
@@ -30,6 +36,7 @@ constexpr VectorKernels vector_table(const char* name) {
       .bfloat16 = scalar_kernels<c10::BFloat16>,
       .attention_forward_scratch = scratch_floats<ForwardScratch>,
       .attention_backward_scratch = scratch_floats<BackwardScratch>,
+      .summary_attention_scratch = scratch_floats<SummaryScratch>,
       .mixout_factors = mixout_factors,
       .adamw = adamw_segment,
       .squared_sum = squared_sum,

@@ -1,0 +1,84 @@
+import type { Command } from "commander";
+import { addConfigOptions, configFromOptions } from "../config-options.js";
+import { duration } from "../format.js";
+import { interruptible } from "../interrupt.js";
+import { printReport } from "../report.js";
+import { openTerminal } from "../terminal.js";
+import { addExamples, printJson, type CommonOptions } from "../verb.js";
+import { watchStudy } from "../watch-study.js";
+import { addChoiceOptions, choiceOf, type ChoiceFlags } from "./choice.js";
+import { defaultFolder } from "./folder.js";
+import { mostWorkers, wholeNumber } from "./options.js";
+import { tellFailed } from "./run.js";
+
+interface StudyFlags extends CommonOptions, ChoiceFlags, Record<string, unknown> {
+  output?: string;
+  workers?: string;
+  replan?: boolean;
+}
+
+/** `study FILE`: plan, run and report in one. */
+export function defineEverything(command: Command): void {
+  command
+    .description(
+      "Runs every recipe of a study with every seed, and writes a report. Finished runs are never run again: the same " +
+        "command goes on where it was stopped. Config flags go on top of every recipe of the study.",
+    )
+    .argument("<file>", "the study, a JSON file")
+    .option("--workers <n>", "runs side by side (default: as many as cores and memory allow)")
+    .option("--replan", "drop planned runs whose config, data or model has changed, instead of refusing to mix them")
+    .action(everything);
+  addChoiceOptions(command);
+  addConfigOptions(command);
+  addExamples(command, [
+    ["The quickstart", "steadytune study configs/quickstart/study.json"],
+    [
+      "The same recipes and seeds on your own table",
+      "steadytune study configs/quickstart/study.json --model bert-base-uncased --data tickets.csv\n" +
+        "--text body --label queue --set optimizer.learningRate=2e-5 --output runs/tickets",
+    ],
+    [
+      "An experiment of the paper in minutes, on a small model",
+      "steadytune study configs/paper/figure2.json --preset small --model ./all-minilm-l6 --data ./glue",
+    ],
+    [
+      "Step by step, also from several terminals or machines at once",
+      "steadytune study plan study.json --output runs/tickets\nsteadytune study run runs/tickets",
+    ],
+  ]);
+}
+
+async function everything(file: string, options: StudyFlags): Promise<void> {
+  const [{ readStudyFile }, { runStudy }, { writeReport }] = await Promise.all([
+    import("../../study/file.js"),
+    import("../../study/run.js"),
+    import("../../report/write-report.js"),
+  ]);
+  const workers = options.workers === undefined ? undefined : wholeNumber("--workers", options.workers, 1, mostWorkers);
+  const { output: given, ...overrides } = await configFromOptions(options);
+  const study = await readStudyFile(file, { overrides, ...choiceOf(options) });
+  const output = given ?? defaultFolder(study);
+  const terminal = await openTerminal(options);
+  terminal.line(terminal.colors.bold(study.title));
+  const begunMs = performance.now();
+  let end: Awaited<ReturnType<typeof runStudy>>;
+  try {
+    end = await interruptible(
+      terminal,
+      (signal) => runStudy(study, { output, workers, replan: options.replan, signal, onEvent: watchStudy(terminal) }),
+      { hint: "the same command goes on where it stopped" },
+    );
+  } finally {
+    terminal.clear();
+  }
+  const report = await writeReport([output], output);
+  if (options.json) printJson(report);
+  else {
+    terminal.line();
+    printReport(report.summaries);
+    terminal.line();
+  }
+  tellFailed(end, output, terminal);
+  terminal.line(`${duration(performance.now() - begunMs)}; the report with figures: ${report.path}`);
+  if (study.next !== null) terminal.line(study.next);
+}

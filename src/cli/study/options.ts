@@ -1,0 +1,28 @@
+import type { Command } from "commander";
+import { ConfigError } from "../../errors.js";
+import { addCommonOptions, type CommonOptions } from "../verb.js";
+
+/** Flags of the verbs that are about a study that is planned. */
+export interface PlannedOptions extends CommonOptions {
+  output?: string;
+}
+
+/** A verb `study NAME <study>`. */
+export function plannedVerb(parent: Command, name: string, summary: string): Command {
+  const command = parent
+    .command(name)
+    .summary(summary)
+    .argument("<study>", "the study's folder, or its file")
+    .option("--output <path>", "the study's folder, where the file's study is not in runs/<name>");
+  addCommonOptions(command);
+  return command;
+}
+
+/** Of a flag that asks for a whole number. */
+export function wholeNumber(flag: string, text: string, least: number, most: number): number {
+  const number = Number(text);
+  if (text.trim() !== "" && Number.isInteger(number) && number >= least && number <= most) return number;
+  throw new ConfigError(`${flag} must be a whole number from ${least} to ${most}, but is ${text}`);
+}
+
+export const mostWorkers = 1024;
