@@ -161,12 +161,10 @@ void Engine::train_with(const std::vector<ParameterPlan>& plan) {
   segments_ = cut_segments(arena_, plan_, touched_words_);
 }
 
-/// The table of words has gradients only where the step before had words: giving those pages back is quicker than
-/// writing zeros, and keeps the gradients of all words ever seen from staying in memory.
+/// Words outside the step before have no gradient to be cleared of.
 void Engine::zero_gradients() {
-  const size_t words = touched_words_.table();
-  model_->clear_gradients(words);
-  zero_again(arena_.gradient(words));
+  model_->clear_gradients(touched_words_.table());
+  touched_words_.zero_marked(arena_.gradients());
 }
 
 void Engine::accumulate(const PackedBatch& batch, const DrawKey& draws, int64_t rows_of_step, double& loss,

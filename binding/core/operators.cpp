@@ -38,20 +38,19 @@ at::Tensor packed_attention_backward(const at::Tensor& grad_output, const at::Te
 std::tuple<at::Tensor, at::Tensor> summary_attention(const at::Tensor& query, const at::Tensor& key_value,
                                                      const at::Tensor& row_offsets, const at::Tensor& row_numbers,
                                                      const at::Tensor& positions, int64_t heads, double p, int64_t seed,
-                                                     int64_t layer, int64_t site, int64_t step) {
+                                                     int64_t layer, int64_t site, int64_t step,
+                                                     const Counter& counter) {
   static const auto op = find<decltype(summary_attention)>("steadytune::summary_attention");
-  return op.call(query, key_value, row_offsets, row_numbers, positions, heads, p, seed, layer, site, step);
+  return op.call(query, key_value, row_offsets, row_numbers, positions, heads, p, seed, layer, site, step, counter);
 }
 
-std::tuple<at::Tensor, at::Tensor> summary_attention_backward(const at::Tensor& grad_output, const at::Tensor& query,
-                                                              const at::Tensor& key_value, const at::Tensor& logsumexp,
-                                                              const at::Tensor& row_offsets,
-                                                              const at::Tensor& row_numbers,
-                                                              const at::Tensor& positions, int64_t heads, double p,
-                                                              int64_t seed, int64_t layer, int64_t site, int64_t step) {
+std::tuple<at::Tensor, at::Tensor> summary_attention_backward(
+    const at::Tensor& grad_output, const at::Tensor& query, const at::Tensor& key_value, const at::Tensor& logsumexp,
+    const at::Tensor& row_offsets, const at::Tensor& row_numbers, const at::Tensor& positions, int64_t heads, double p,
+    int64_t seed, int64_t layer, int64_t site, int64_t step, const Counter& counter) {
   static const auto op = find<decltype(summary_attention_backward)>("steadytune::summary_attention_backward");
   return op.call(grad_output, query, key_value, logsumexp, row_offsets, row_numbers, positions, heads, p, seed, layer,
-                 site, step);
+                 site, step, counter);
 }
 
 at::Tensor mixout(const at::Tensor& values, const at::Tensor& target, const std::optional<at::Tensor>& mask,
@@ -160,10 +159,10 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> embed(const at::Tensor& word, con
                                                      const at::Tensor& weight, const at::Tensor& norm_bias, double eps,
                                                      at::ScalarType dtype, const at::Tensor& rows,
                                                      const at::Tensor& positions, double p, int64_t seed, int64_t layer,
-                                                     int64_t site, int64_t step) {
+                                                     int64_t site, int64_t step, const Counter& counter) {
   static const auto op = find<decltype(embed)>("steadytune::embed");
   return op.call(word, position, segment, word_ids, position_ids, segment_ids, word_scale, weight, norm_bias, eps,
-                 dtype, rows, positions, p, seed, layer, site, step);
+                 dtype, rows, positions, p, seed, layer, site, step, counter);
 }
 
 std::tuple<at::Tensor, at::Tensor> embed_backward(
@@ -171,10 +170,10 @@ std::tuple<at::Tensor, at::Tensor> embed_backward(
     const at::Tensor& word_ids, const at::Tensor& position_ids, const std::optional<at::Tensor>& segment_ids,
     double word_scale, const std::optional<at::Tensor>& grad_word, const std::optional<at::Tensor>& grad_position,
     const std::optional<at::Tensor>& grad_segment, const at::Tensor& rows, const at::Tensor& positions, double p,
-    int64_t seed, int64_t layer, int64_t site, int64_t step) {
+    int64_t seed, int64_t layer, int64_t site, int64_t step, const Counter& counter) {
   static const auto op = find<decltype(embed_backward)>("steadytune::embed_backward");
   return op.call(grad_y, normalized, rstd, weight, word_ids, position_ids, segment_ids, word_scale, grad_word,
-                 grad_position, grad_segment, rows, positions, p, seed, layer, site, step);
+                 grad_position, grad_segment, rows, positions, p, seed, layer, site, step, counter);
 }
 
 }  // namespace steadytune::operators

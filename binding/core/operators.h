@@ -28,15 +28,14 @@ at::Tensor packed_attention_backward(const at::Tensor& grad_output, const at::Te
 std::tuple<at::Tensor, at::Tensor> summary_attention(const at::Tensor& query, const at::Tensor& key_value,
                                                      const at::Tensor& row_offsets, const at::Tensor& row_numbers,
                                                      const at::Tensor& positions, int64_t heads, double p, int64_t seed,
-                                                     int64_t layer, int64_t site, int64_t step);
+                                                     int64_t layer, int64_t site, int64_t step,
+                                                     const Counter& counter = std::nullopt);
 
 /// {grad_query, grad_key_value}
-std::tuple<at::Tensor, at::Tensor> summary_attention_backward(const at::Tensor& grad_output, const at::Tensor& query,
-                                                              const at::Tensor& key_value, const at::Tensor& logsumexp,
-                                                              const at::Tensor& row_offsets,
-                                                              const at::Tensor& row_numbers,
-                                                              const at::Tensor& positions, int64_t heads, double p,
-                                                              int64_t seed, int64_t layer, int64_t site, int64_t step);
+std::tuple<at::Tensor, at::Tensor> summary_attention_backward(
+    const at::Tensor& grad_output, const at::Tensor& query, const at::Tensor& key_value, const at::Tensor& logsumexp,
+    const at::Tensor& row_offsets, const at::Tensor& row_numbers, const at::Tensor& positions, int64_t heads, double p,
+    int64_t seed, int64_t layer, int64_t site, int64_t step, const Counter& counter = std::nullopt);
 
 /// The weight that a forward pass multiplies with, in `dtype`; schema.cpp says what the arguments are.
 at::Tensor mixout(const at::Tensor& values, const at::Tensor& target, const std::optional<at::Tensor>& mask,
@@ -102,7 +101,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> embed(const at::Tensor& word, con
                                                      const at::Tensor& weight, const at::Tensor& norm_bias, double eps,
                                                      at::ScalarType dtype, const at::Tensor& rows,
                                                      const at::Tensor& positions, double p, int64_t seed, int64_t layer,
-                                                     int64_t site, int64_t step);
+                                                     int64_t site, int64_t step, const Counter& counter = std::nullopt);
 
 /// {grad_weight, grad_norm_bias}; adds to the tables' gradients that are given.
 std::tuple<at::Tensor, at::Tensor> embed_backward(
@@ -110,6 +109,6 @@ std::tuple<at::Tensor, at::Tensor> embed_backward(
     const at::Tensor& word_ids, const at::Tensor& position_ids, const std::optional<at::Tensor>& segment_ids,
     double word_scale, const std::optional<at::Tensor>& grad_word, const std::optional<at::Tensor>& grad_position,
     const std::optional<at::Tensor>& grad_segment, const at::Tensor& rows, const at::Tensor& positions, double p,
-    int64_t seed, int64_t layer, int64_t site, int64_t step);
+    int64_t seed, int64_t layer, int64_t site, int64_t step, const Counter& counter = std::nullopt);
 
 }  // namespace steadytune::operators

@@ -13,6 +13,7 @@ TouchedRows::TouchedRows(const Arena& arena, size_t table)
 void TouchedRows::clear() {
   std::fill(touched_.begin(), touched_.end(), uint8_t{0});
   count_ = 0;
+  marked_.clear();
 }
 
 void TouchedRows::touch(int64_t row) {
@@ -23,6 +24,7 @@ void TouchedRows::touch(int64_t row) {
 void TouchedRows::mark(const at::Tensor& ids) {
   const int32_t* id = ids.const_data_ptr<int32_t>();
   for (int64_t i = 0; i < ids.numel(); ++i) touch(id[i]);
+  marked_.insert(marked_.end(), id, id + ids.numel());
 }
 
 void TouchedRows::adopt(const at::Tensor& buffer) {
@@ -31,6 +33,12 @@ void TouchedRows::adopt(const at::Tensor& buffer) {
     const float* of_row = values + row * width_;
     if (std::any_of(of_row, of_row + width_, [](float value) { return value != 0; })) touch(row);
   }
+}
+
+void TouchedRows::zero_marked(const at::Tensor& gradients) {
+  float* values = gradients.mutable_data_ptr<float>() + begin_;
+  for (const int32_t row : marked_) std::fill_n(values + row * width_, width_, 0.0f);
+  marked_.clear();
 }
 
 }  // namespace steadytune

@@ -26,6 +26,9 @@ class TouchedRows {
   /// Counts rows as touched in which a whole buffer of the arena is not zero: a restored moment.
   void adopt(const at::Tensor& buffer);
 
+  /// Zeroes the rows of the gradients that were marked since it was called last: no other row can have any.
+  void zero_marked(const at::Tensor& gradients);
+
   /// Calls body(begin, end) with the elements of each touched row, in order.
   template <typename Body>
   void for_each(const Body& body) const {
@@ -43,6 +46,7 @@ class TouchedRows {
   int64_t width_;
   std::vector<uint8_t> touched_;
   int64_t count_ = 0;
+  std::vector<int32_t> marked_;
 };
 
 }  // namespace steadytune

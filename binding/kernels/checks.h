@@ -170,18 +170,21 @@ inline std::vector<MixoutDraw> check_mixout(const char* op, const at::Tensor& ma
   return draws;
 }
 
-/// Rows that lie back to back, `tokens` in all on the CPU; on CUDA filler may follow, and values are not read.
-inline void check_rows(const char* op, const at::Tensor& row_offsets, const at::Tensor& row_numbers, int64_t tokens) {
+/// Rows that lie back to back, by the offsets of their first tokens.
+inline void check_rows(const char* op, const at::Tensor& row_offsets, const at::Tensor& row_numbers,
+                       const at::Tensor& tokens) {
   check_tensor(op, "row_offsets", row_offsets, at::kInt, 1);
   check_tensor(op, "row_numbers", row_numbers, at::kInt, 1);
-  check_device(op, "row_offsets", row_offsets, row_numbers);
+  check_device(op, "row_offsets", row_offsets, tokens);
+  check_device(op, "row_numbers", row_numbers, tokens);
   TORCH_CHECK(row_offsets.numel() == row_numbers.numel() + 1, "steadytune::", op, ": ", row_numbers.numel(),
               " rows need ", row_numbers.numel() + 1, " offsets, not ", row_offsets.numel(), ".");
-  if (!row_offsets.device().is_cpu()) {
-    return;
-  }
+}
+
+/// The offsets themselves, where they lie on the CPU: from 0 to the number of tokens.
+inline void check_offsets(const char* op, const at::Tensor& row_offsets, int64_t tokens) {
   const int32_t* offsets = row_offsets.const_data_ptr<int32_t>();
-  const int64_t rows = row_numbers.numel();
+  const int64_t rows = row_offsets.numel() - 1;
   TORCH_CHECK(offsets[0] == 0 && offsets[rows] == tokens, "steadytune::", op, ": row_offsets run from ", offsets[0],
               " to ", offsets[rows], ", not from 0 to the ", tokens, " tokens.");
   for (int64_t row = 0; row < rows; ++row) {
@@ -205,8 +208,7 @@ inline void check_heads(const char* op, const char* name, const at::Tensor& toke
 inline int64_t check_attention(const char* op, const at::Tensor& qkv, const at::Tensor& row_offsets,
                                const at::Tensor& row_numbers, int64_t heads) {
   check_heads(op, "qkv", qkv, "query, key and value", 3, heads);
-  check_rows(op, row_offsets, row_numbers, qkv.size(0));
-  check_device(op, "row_offsets", row_offsets, qkv);
+  check_rows(op, row_offsets, row_numbers, qkv);
   return qkv.size(1) / 3;
 }
 
@@ -234,8 +236,20 @@ inline void check_summary_attention(const char* op, const at::Tensor& query, con
   TORCH_CHECK(query.is_contiguous(), "steadytune::", op, ": query must be contiguous.");
   TORCH_CHECK(key_value.size(1) == 2 * query.size(1), "steadytune::", op, ": key_value has ", key_value.size(1),
               " columns, not ", 2 * query.size(1), ".");
-  check_rows(op, row_offsets, row_numbers, key_value.size(0));
+  check_rows(op, row_offsets, row_numbers, key_value);
   check_places(op, "query", query, row_numbers, positions);
+}
+
+inline void check_summary_attention_grads(const char* op, const at::Tensor& grad_output, const at::Tensor& query,
+                                          const at::Tensor& logsumexp, int64_t heads) {
+  check_tensor(op, "grad_output", grad_output, query.scalar_type(), 2);
+  check_device(op, "grad_output", grad_output, query);
+  TORCH_CHECK(grad_output.sizes() == query.sizes(), "steadytune::", op, ": grad_output is ", grad_output.sizes(),
+              ", not ", query.sizes(), ".");
+  check_tensor(op, "logsumexp", logsumexp, at::kFloat, 2);
+  check_device(op, "logsumexp", logsumexp, query);
+  TORCH_CHECK(logsumexp.size(0) == heads && logsumexp.size(1) == query.size(0), "steadytune::", op,
+              ": logsumexp must be [", heads, ", ", query.size(0), "].");
 }
 
 /// Tokens [T, columns], contiguous, with at least one column.
@@ -260,6 +274,82 @@ inline void check_values(const char* op, const char* name, const at::Tensor& val
   check_device(op, name, values, tokens);
   TORCH_CHECK(values.numel() == count, "steadytune::", op, ": ", name, " has ", values.numel(), " elements, not ",
               count, ".");
+}
+
+/// int32, one for each of the tokens, which lie along the first axis.
+inline void check_ids(const char* op, const char* name, const at::Tensor& ids, const at::Tensor& tokens) {
+  check_tensor(op, name, ids, at::kInt, 1);
+  check_device(op, name, ids, tokens);
+  TORCH_CHECK(ids.numel() == tokens.size(0), "steadytune::", op, ": ", name, " has ", ids.numel(), " elements, not ",
+              tokens.size(0), ".");
+}
+
+inline void check_table(const char* op, const char* name, const at::Tensor& table, int64_t columns,
+                        const at::Tensor& like) {
+  check_tensor(op, name, table, at::kFloat, 2);
+  check_device(op, name, table, like);
+  TORCH_CHECK(table.size(1) == columns, "steadytune::", op, ": ", name, " has ", table.size(1), " columns, not ",
+              columns, ".");
+}
+
+struct EmbeddingTensors {
+  const at::Tensor& word;
+  const at::Tensor& position;
+  const std::optional<at::Tensor>& segment;
+  const at::Tensor& word_ids;
+  const at::Tensor& position_ids;
+  const std::optional<at::Tensor>& segment_ids;
+};
+
+/// All but the ids themselves.
+inline void check_embed(const char* op, const EmbeddingTensors& in, const at::Tensor& weight,
+                        const at::Tensor& norm_bias, double eps, at::ScalarType dtype, const at::Tensor& rows,
+                        const at::Tensor& positions) {
+  TORCH_CHECK(dtype == at::kFloat || dtype == at::kBFloat16, "steadytune::", op,
+              ": dtype must be float32 or bfloat16, not ", dtype, ".");
+  TORCH_CHECK(in.word.dim() == 2 && in.word.size(1) > 0, "steadytune::", op, ": word is ", in.word.sizes(), ".");
+  TORCH_CHECK(in.segment.has_value() == in.segment_ids.has_value(), "steadytune::", op,
+              ": a table of segments and segment_ids go together.");
+  const int64_t columns = in.word.size(1);
+  check_table(op, "word", in.word, columns, in.word);
+  check_table(op, "position", in.position, columns, in.word);
+  check_tensor(op, "word_ids", in.word_ids, at::kInt, 1);
+  check_device(op, "word_ids", in.word_ids, in.word);
+  check_ids(op, "position_ids", in.position_ids, in.word_ids);
+  if (in.segment) {
+    check_table(op, "segment", *in.segment, columns, in.word);
+    check_ids(op, "segment_ids", *in.segment_ids, in.word_ids);
+  }
+  check_values(op, "weight", weight, columns, in.word);
+  check_values(op, "norm_bias", norm_bias, columns, in.word);
+  check_places(op, "y", in.word_ids, rows, positions);
+  TORCH_CHECK(eps >= 0.0 && std::isfinite(eps), "steadytune::", op, ": eps = ", eps,
+              " must be finite and not negative.");
+}
+
+struct EmbeddingGradients {
+  const std::optional<at::Tensor>& word;
+  const std::optional<at::Tensor>& position;
+  const std::optional<at::Tensor>& segment;
+};
+
+inline void check_embed_backward(const char* op, const at::Tensor& grad_y, const at::Tensor& normalized,
+                                 const at::Tensor& rstd, const at::Tensor& weight, const EmbeddingGradients& gradients,
+                                 const std::optional<at::Tensor>& segment_ids, const at::Tensor& rows,
+                                 const at::Tensor& positions) {
+  check_tokens(op, "grad_y", grad_y);
+  const int64_t columns = grad_y.size(1);
+  check_tensor(op, "normalized", normalized, at::kFloat, 2);
+  check_device(op, "normalized", normalized, grad_y);
+  TORCH_CHECK(normalized.sizes() == grad_y.sizes(), "steadytune::", op, ": normalized is ", normalized.sizes(),
+              ", not ", grad_y.sizes(), ".");
+  check_values(op, "rstd", rstd, grad_y.size(0), grad_y);
+  check_values(op, "weight", weight, columns, grad_y);
+  check_places(op, "grad_y", grad_y, rows, positions);
+  TORCH_CHECK(!gradients.segment || segment_ids, "steadytune::", op, ": grad_segment needs segment_ids.");
+  if (gradients.word) check_table(op, "grad_word", *gradients.word, columns, grad_y);
+  if (gradients.position) check_table(op, "grad_position", *gradients.position, columns, grad_y);
+  if (gradients.segment) check_table(op, "grad_segment", *gradients.segment, columns, grad_y);
 }
 
 inline Activation checked_activation(const char* op, int64_t activation) {

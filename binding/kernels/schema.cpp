@@ -32,15 +32,17 @@ TORCH_LIBRARY(steadytune, m) {
       "Tensor? counter=None) -> Tensor");
 
   // The same with one query for each row, `query` [B, h] at `positions` of its row, int32 [B]; `key_value` [T, 2h].
-  // Masks are those that packed_attention draws for that query. Empty rows leave what they would return undefined.
+  // Masks are those that packed_attention draws for that query. Empty rows leave what they would return undefined;
+  // filler tokens have gradients of 0.
   // Returns the output [B, h] and the logarithm of each softmax's denominator, float32 [heads, B].
   m.def(
       "summary_attention(Tensor query, Tensor key_value, Tensor row_offsets, Tensor row_numbers, Tensor positions, "
-      "int heads, float p, int seed, int layer, int site, int step) -> (Tensor output, Tensor logsumexp)");
+      "int heads, float p, int seed, int layer, int site, int step, Tensor? counter=None) "
+      "-> (Tensor output, Tensor logsumexp)");
   m.def(
       "summary_attention_backward(Tensor grad_output, Tensor query, Tensor key_value, Tensor logsumexp, "
       "Tensor row_offsets, Tensor row_numbers, Tensor positions, int heads, float p, int seed, int layer, int site, "
-      "int step) -> (Tensor grad_query, Tensor grad_key_value)");
+      "int step, Tensor? counter=None) -> (Tensor grad_query, Tensor grad_key_value)");
 
   // dropout(act(x + bias)) on a matrix product x [T, C] that was made without its bias. float32 or bfloat16, the bias
   // float32 [C], all arithmetic float32. `activation`: Activation (activation.h). Masks and `rows`, `positions` as in
@@ -48,8 +50,7 @@ TORCH_LIBRARY(steadytune, m) {
   // rounded.
   m.def(
       "bias_activation(Tensor x, Tensor bias, int activation, Tensor rows, Tensor positions, float p, int seed, "
-      "int layer, int site, int step, "
-      "Tensor? counter=None) -> Tensor");
+      "int layer, int site, int step, Tensor? counter=None) -> Tensor");
   m.def(
       "bias_activation_backward(Tensor grad_y, Tensor x, Tensor bias, int activation, Tensor rows, Tensor positions, "
       "float p, int seed, int layer, int site, int step, Tensor? counter=None) -> (Tensor grad_x, Tensor grad_bias)");
@@ -75,12 +76,13 @@ TORCH_LIBRARY(steadytune, m) {
   m.def(
       "embed(Tensor word, Tensor position, Tensor? segment, Tensor word_ids, Tensor position_ids, Tensor? segment_ids, "
       "float word_scale, Tensor weight, Tensor norm_bias, float eps, ScalarType dtype, Tensor rows, Tensor positions, "
-      "float p, int seed, int layer, int site, int step) -> (Tensor y, Tensor normalized, Tensor rstd)");
+      "float p, int seed, int layer, int site, int step, Tensor? counter=None) "
+      "-> (Tensor y, Tensor normalized, Tensor rstd)");
   m.def(
       "embed_backward(Tensor grad_y, Tensor normalized, Tensor rstd, Tensor weight, Tensor word_ids, "
       "Tensor position_ids, Tensor? segment_ids, float word_scale, Tensor(a!)? grad_word, Tensor(b!)? grad_position, "
-      "Tensor(c!)? grad_segment, Tensor rows, Tensor positions, float p, int seed, int layer, int site, int step) "
-      "-> (Tensor grad_weight, Tensor grad_norm_bias)");
+      "Tensor(c!)? grad_segment, Tensor rows, Tensor positions, float p, int seed, int layer, int site, int step, "
+      "Tensor? counter=None) -> (Tensor grad_weight, Tensor grad_norm_bias)");
 
   // Mixout of a weight [out, in], float32, with its target, in `dtype` (float32 or bfloat16). The matrix may be several
   // parameters of equal size stacked: `p` has one probability for each, and the i-th draws under `site` + i. `column`:

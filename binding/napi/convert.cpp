@@ -229,6 +229,14 @@ ArenaBuffer buffer_from_js(const Napi::Value& value) {
   refuse("buffer", "one of the arena's");
 }
 
+machine_rates::Product product_from_js(const Napi::Value& value) {
+  const std::string name = string_from_js(value, "product");
+  if (name == "forward") return machine_rates::Product::forward;
+  if (name == "gradInput") return machine_rates::Product::grad_input;
+  if (name == "gradWeight") return machine_rates::Product::grad_weight;
+  refuse("product", "forward, gradInput or gradWeight");
+}
+
 StoredValues stored_from_js(const Napi::Value& value) {
   const Napi::Object object = object_from_js(value, "tensor");
   const std::string dtype = string_from_js(object, "dtype");
@@ -249,13 +257,9 @@ Napi::Array parameters_to_js(Napi::Env env, const std::vector<ParameterInfo>& pa
   Napi::Array list = Napi::Array::New(env, parameters.size());
   for (uint32_t i = 0; i < parameters.size(); ++i) {
     const ParameterInfo& parameter = parameters[i];
-    Napi::Array shape = Napi::Array::New(env, parameter.shape.size());
-    for (uint32_t axis = 0; axis < parameter.shape.size(); ++axis) {
-      shape.Set(axis, Napi::Number::New(env, static_cast<double>(parameter.shape[axis])));
-    }
     Napi::Object record = Napi::Object::New(env);
     record.Set("name", parameter.name);
-    record.Set("shape", shape);
+    record.Set("shape", numbers_to_js(env, parameter.shape));
     record.Set("role", role_name(parameter.role));
     record.Set("kind", parameter.kind == Kind::weight ? "weight" : "bias");
     record.Set("block", parameter.block ? Napi::Number::New(env, static_cast<double>(*parameter.block))
@@ -263,6 +267,30 @@ Napi::Array parameters_to_js(Napi::Env env, const std::vector<ParameterInfo>& pa
     list.Set(i, record);
   }
   return list;
+}
+
+Napi::Value profile_to_js(Napi::Env env, const OperatorProfile::Result& profile) {
+  Napi::Array list = Napi::Array::New(env, profile.operators.size());
+  for (uint32_t i = 0; i < profile.operators.size(); ++i) {
+    const OperatorTime& operation = profile.operators[i];
+    Napi::Array shapes = Napi::Array::New(env, operation.shapes.size());
+    for (uint32_t tensor = 0; tensor < operation.shapes.size(); ++tensor) {
+      shapes.Set(tensor, numbers_to_js(env, operation.shapes[tensor]));
+    }
+    Napi::Object record = Napi::Object::New(env);
+    record.Set("name", operation.name);
+    record.Set("shapes", shapes);
+    record.Set("dtype", operation.dtype);
+    record.Set("calls", static_cast<double>(operation.calls));
+    record.Set("seconds", operation.seconds);
+    record.Set("flop", operation.flop);
+    record.Set("bytes", operation.bytes);
+    list.Set(i, record);
+  }
+  Napi::Object record = Napi::Object::New(env);
+  record.Set("operators", list);
+  record.Set("seconds", profile.seconds);
+  return record;
 }
 
 Napi::Value floats_to_js(Napi::Env env, const at::Tensor& values) {

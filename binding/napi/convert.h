@@ -8,6 +8,8 @@
 
 #include "core/encoder_shape.h"
 #include "core/engine.h"
+#include "core/machine_rates.h"
+#include "core/operator_profile.h"
 #include "core/packed_batch.h"
 #include "core/parameter.h"
 
@@ -23,6 +25,7 @@ Mixout mixout_from_js(const Napi::Value& value);
 BatchRows rows_from_js(const Napi::Value& value);
 StepOptions step_from_js(const Napi::Value& value);
 ArenaBuffer buffer_from_js(const Napi::Value& value);
+machine_rates::Product product_from_js(const Napi::Value& value);
 /// The values stay where they are; the caller keeps the JavaScript object alive.
 StoredValues stored_from_js(const Napi::Value& value);
 
@@ -36,6 +39,14 @@ Napi::Object object_from_js(const Napi::Value& value, const char* what);
 std::vector<float> floats_from_js(const Napi::Value& value, const char* what);
 
 Napi::Array parameters_to_js(Napi::Env env, const std::vector<ParameterInfo>& parameters);
+Napi::Value profile_to_js(Napi::Env env, const OperatorProfile::Result& profile);
+/// An array of plain numbers.
+template <typename Number>
+Napi::Array numbers_to_js(Napi::Env env, const std::vector<Number>& values) {
+  Napi::Array list = Napi::Array::New(env, values.size());
+  for (uint32_t i = 0; i < values.size(); ++i) list.Set(i, Napi::Number::New(env, static_cast<double>(values[i])));
+  return list;
+}
 /// Hands the tensor's memory to JavaScript without a copy; `values` must be contiguous float32 that nobody else writes.
 Napi::Value floats_to_js(Napi::Env env, const at::Tensor& values);
 

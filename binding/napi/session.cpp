@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/machine_rates.h"
 #include "core/physical_cores.h"
 #include "napi/convert.h"
 #include "napi/failure.h"
@@ -65,6 +66,10 @@ Napi::Function Session::define(Napi::Env env) {
                          InstanceMethod<&Session::drop_snapshot>("dropSnapshot"),
                          InstanceMethod<&Session::read_snapshot>("readSnapshot"),
                          InstanceMethod<&Session::distances>("distances"),
+                         InstanceMethod<&Session::profile>("profile"),
+                         InstanceMethod<&Session::take_profile>("takeProfile"),
+                         InstanceMethod<&Session::time_product>("timeProduct"),
+                         InstanceMethod<&Session::time_copy>("timeCopy"),
                          InstanceMethod<&Session::peak_memory_bytes>("peakMemoryBytes"),
                          InstanceMethod<&Session::abort>("abort"),
                          InstanceMethod<&Session::dispose>("dispose"),
@@ -134,7 +139,14 @@ Engine& Session::engine() {
 }
 
 Napi::Value Session::submit(Napi::Env env, EngineWork work, Napi::Object keep_alive) {
-  return enqueue(env, [this, work = std::move(work)] { return work(engine()); }, keep_alive);
+  return enqueue(
+      env,
+      [this, work = std::move(work)] {
+        std::optional<OperatorProfile::Scope> scope;
+        if (profile_) scope.emplace(*profile_);
+        return work(engine());
+      },
+      keep_alive);
 }
 
 Napi::Value Session::enqueue(Napi::Env env, Work work, Napi::Object keep_alive) {
@@ -396,6 +408,60 @@ Napi::Value Session::distances(const Napi::CallbackInfo& info) {
       for (const auto& [group, distance] : groups) record.Set(group, distance);
       return record;
     };
+  });
+}
+
+Napi::Value Session::profile(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    if (!info[0].IsBoolean()) throw Error("ERR_INTERNAL", "profile was not given a boolean");
+    return enqueue(info.Env(),
+                   [this, on = info[0].As<Napi::Boolean>().Value()]() -> ToJs {
+                     profile_.reset();
+                     if (on) profile_.emplace();
+                     return undefined;
+                   },
+                   {});
+  });
+}
+
+Napi::Value Session::take_profile(const Napi::CallbackInfo& info) {
+  return enqueue(info.Env(),
+                 [this]() -> ToJs {
+                   if (!profile_) throw Error("ERR_INTERNAL", "takeProfile was called without a profile");
+                   return [result = profile_->take()](Napi::Env env) { return convert::profile_to_js(env, result); };
+                 },
+                 {});
+}
+
+Napi::Value Session::time_product(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    const Napi::Object object = convert::object_from_js(info[0], "product");
+    const auto product = convert::product_from_js(object.Get("product"));
+    const int64_t m = convert::integer_from_js(object, "m");
+    const int64_t k = convert::integer_from_js(object, "k");
+    const int64_t n = convert::integer_from_js(object, "n");
+    const at::ScalarType dtype = convert::compute_dtype_from_js(object.Get("dtype"));
+    const int64_t repeats = convert::integer_from_js(object, "repeats");
+    return enqueue(info.Env(),
+                   [=]() -> ToJs {
+                     auto seconds = machine_rates::product_seconds(product, m, k, n, dtype, repeats);
+                     return [seconds](Napi::Env env) { return convert::numbers_to_js(env, seconds); };
+                   },
+                   {});
+  });
+}
+
+Napi::Value Session::time_copy(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    const Napi::Object object = convert::object_from_js(info[0], "copy");
+    const int64_t bytes = convert::integer_from_js(object, "bytes");
+    const int64_t repeats = convert::integer_from_js(object, "repeats");
+    return enqueue(info.Env(),
+                   [=]() -> ToJs {
+                     auto seconds = machine_rates::copy_seconds(bytes, repeats);
+                     return [seconds](Napi::Env env) { return convert::numbers_to_js(env, seconds); };
+                   },
+                   {});
   });
 }
 

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "core/engine.h"
+#include "core/operator_profile.h"
 #include "napi/task_queue.h"
 
 namespace steadytune {
@@ -48,11 +49,16 @@ class Session : public Napi::ObjectWrap<Session> {
   Napi::Value drop_snapshot(const Napi::CallbackInfo& info);
   Napi::Value read_snapshot(const Napi::CallbackInfo& info);
   Napi::Value distances(const Napi::CallbackInfo& info);
+  Napi::Value profile(const Napi::CallbackInfo& info);
+  Napi::Value take_profile(const Napi::CallbackInfo& info);
+  Napi::Value time_product(const Napi::CallbackInfo& info);
+  Napi::Value time_copy(const Napi::CallbackInfo& info);
   Napi::Value peak_memory_bytes(const Napi::CallbackInfo& info);
   void abort(const Napi::CallbackInfo& info);
   Napi::Value dispose(const Napi::CallbackInfo& info);
 
-  /// Queue work; `keep_alive` is a JavaScript object whose memory the work reads.
+  /// Queue work, the first kind under the profile if there is one; `keep_alive` is a JavaScript object whose memory the
+  /// work reads.
   Napi::Value submit(Napi::Env env, EngineWork work, Napi::Object keep_alive = {});
   Napi::Value enqueue(Napi::Env env, Work work, Napi::Object keep_alive);
   void hand_back(std::unique_ptr<Completion> completion);
@@ -76,9 +82,10 @@ class Session : public Napi::ObjectWrap<Session> {
   std::atomic<int64_t> engine_bytes_{0};
   /// Ends the task at work at its next block.
   std::atomic<bool> stop_{false};
-  // Both are touched by the session's thread alone.
+  // All three are touched by the session's thread alone.
   std::unique_ptr<Engine> engine_;
   std::exception_ptr engine_failure_;
+  std::optional<OperatorProfile> profile_;
   std::unique_ptr<TaskQueue> queue_;
 };
 

@@ -1,68 +1,91 @@
-// Time of a training step beside transformers' Trainer: same weights, same batches, same recipe, same threads, runs of
-// the two by turns. Prints a table, writes docs/benchmarks/step-time.json, and exits with 1 when a step is slower.
-//
-//   node scripts/bench/compare.mjs --model DIR --data DIR [--tasks RTE,CoLA] [--rounds 3] [--threads N] [--python PATH]
+// One model on one task's token mix: steadytune, transformers' Trainer and the machine's rates, by turns.
 
-import { spawn } from "node:child_process";
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
-import { cpus, tmpdir } from "node:os";
-import { join, resolve } from "node:path";
-import { parseArgs } from "node:util";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 
-import { root } from "../setup/run.mjs";
-import { main } from "../setup/set-up.mjs";
 import { SetupError } from "../setup/setup-error.mjs";
-import { transformersPython } from "../transformers-python.mjs";
+import { adamwBytes, floorMs, forwardFlop, trainingFlop } from "./floor.mjs";
+import { median } from "./rates.mjs";
+import { Side } from "./side.mjs";
+import { batchSize, learningRate, maxLength, seed } from "./workload.mjs";
 
-/** The first steps of both warm caches and memory pools up. */
-const warmUpSteps = 3;
-const timedSteps = 10;
-const batchSize = 32;
-const maxLength = 128;
-const seed = 0;
+/** The first steps of both sides warm caches and memory pools up. */
+export const warmUpSteps = 3;
 
-await main(async () => {
-  const { values: options } = parseArgs({
-    options: {
-      model: { type: "string" },
-      data: { type: "string" },
-      tasks: { type: "string", default: "RTE,CoLA" },
-      rounds: { type: "string", default: "3" },
-      threads: { type: "string", default: "0" },
-      python: { type: "string" },
-    },
-  });
-  if (options.model === undefined || options.data === undefined) {
-    throw new SetupError(
-      "compare.mjs needs the weights and the GLUE files.",
-      "node scripts/bench/compare.mjs --model DIR --data DIR",
-    );
-  }
-  const python = options.python ?? (await transformersPython());
-  const folder = await mkdtemp(join(tmpdir(), "steadytune-compare-"));
+const script = (name) => fileURLToPath(new URL(name, import.meta.url));
+
+/**
+ * @param {{ name: string, model: string, init: string, task: string, data: string, dtype: string }} job
+ * @param {{ rounds: number, steps: number, threads: number, python: string | null, folder: string }} settings
+ *   `folder`: for temporary files. Without a python steadytune and the floor are measured alone.
+ */
+export async function compare(job, { rounds, steps, threads, python, folder }) {
+  const { name, task, dtype } = job;
+  const rows = join(folder, `${task}.jsonl`);
+  const outputs = await writeRows(rows, job, warmUpSteps + rounds * steps);
+  const sides = [];
   try {
-    const results = [];
-    for (const task of options.tasks.split(",")) {
-      const rows = join(folder, `${task}.jsonl`);
-      const outputs = await writeRows(rows, task, options.data);
-      for (const dtype of ["float32", "bfloat16"]) {
-        const job = { task, dtype, rows, outputs, python, model: resolve(options.model), data: resolve(options.data) };
-        results.push(await compare(job, Number(options.rounds), Number(options.threads)));
-      }
+    const start = async (command, args) => {
+      const { side, ready } = await Side.start(command, args);
+      sides.push(side);
+      return { side, ready };
+    };
+    const shared = { rounds, steps, warmUpSteps };
+    const { side: ours, ready } = await start(process.execPath, [
+      script("serve-steadytune.mjs"),
+      JSON.stringify({ ...job, ...shared, threads }),
+    ]);
+    const trainer =
+      python === null ? null : await start(python, trainerArguments(job, { rows, outputs, ...shared }, ready));
+    const { side: rates } = await start(process.execPath, [
+      script("serve-rates.mjs"),
+      JSON.stringify({ shape: ready.shape, dtype, threads: ready.threads }),
+    ]);
+
+    const measured = [];
+    for (let round = 1; round <= rounds; round++) {
+      console.error(`${name}, ${task}, ${dtype}: round ${round} of ${rounds}`);
+      measured.push(await oneRound({ ours, rates, trainer: trainer?.side ?? null }, ready.shape, dtype, round));
     }
-    await report(results);
-    if (results.some(({ timesAsFast }) => timesAsFast < 1)) process.exitCode = 1;
+    const ends = {
+      steadytune: await ours.ask("finish"),
+      ...(trainer && { trainer: await trainer.side.ask("finish") }),
+    };
+    const ofEach = (what) => Object.fromEntries(Object.entries(ends).map(([side, end]) => [side, end[what]]));
+    for (const side of sides) await side.close();
+    return {
+      ...{ model: name, parameters: ready.parameters, task, dtype, threads: ready.threads },
+      tokensPerStep: Math.round(mean(measured.map(({ tokens }) => tokens))),
+      training: summary(measured.map(({ training }) => training)),
+      evaluation: summary(measured.map(({ evaluation }) => evaluation)),
+      peakMemoryBytes: ofEach("peakMemoryBytes"),
+      losses: ofEach("losses"),
+      rates: Object.fromEntries(
+        ["training", "forward", "large", "copy"].map((what) => [
+          what,
+          median(measured.map((round) => round.rates[what])),
+        ]),
+      ),
+      versions: { ...ready.versions, ...(trainer && trainer.ready.versions) },
+    };
   } finally {
-    await rm(folder, { recursive: true, force: true });
+    for (const side of sides) side.stop();
   }
-});
+}
 
 /** Writes the training rows in the order in which steadytune takes them; resolves to the classifier's outputs. */
-async function writeRows(path, task, data) {
+async function writeRows(path, { task, data }, steps) {
   const { loadTask } = await import("../../dist/data/load-task.js");
   const { permutation } = await import("../../dist/random/permutation.js");
   const { task: info, train } = await loadTask({ task, data, protocol: "paper", seed });
-  const order = permutation(train.length, { seed, epoch: 0 }).slice(0, (warmUpSteps + timedSteps) * batchSize);
+  if (steps * batchSize > train.length) {
+    throw new SetupError(
+      `${task} has ${train.length} training rows, too few for ${steps} steps of ${batchSize}.`,
+      "Lower --rounds or --steps.",
+    );
+  }
+  const order = permutation(train.length, { seed, epoch: 0 }).slice(0, steps * batchSize);
   const lines = Array.from(order, (index) => {
     const { text, pair, label } = train[index];
     return JSON.stringify({ text, pair, label });
@@ -71,93 +94,74 @@ async function writeRows(path, task, data) {
   return info.problem === "regression" ? 1 : info.labels.length;
 }
 
-async function compare(job, rounds, threads) {
-  const runs = { steadytune: [], trainer: [] };
-  for (let round = 1; round <= rounds; round++) {
-    console.error(`${job.task}, ${job.dtype}, round ${round} of ${rounds}`);
-    runs.steadytune.push(await runSteadytune(job, threads));
-    runs.trainer.push(await runTrainer(job, runs.steadytune[0].threads));
-  }
-  const [ours, theirs] = [summary(runs.steadytune), summary(runs.trainer)];
-  return {
-    task: job.task,
-    dtype: job.dtype,
-    threads: runs.steadytune[0].threads,
-    steadytune: ours,
-    trainer: theirs,
-    timesAsFast: theirs.stepMs / ours.stepMs,
+function trainerArguments({ model, init, dtype }, { rows, outputs, rounds, steps }, { threads }) {
+  const flags = {
+    ...{ model, init, rows, outputs, dtype, threads, rounds, steps },
+    ...{
+      "warm-up-steps": warmUpSteps,
+      "batch-size": batchSize,
+      "max-length": maxLength,
+      "learning-rate": learningRate,
+    },
   };
+  return [script("trainer.py"), ...Object.entries(flags).flatMap(([flag, value]) => [`--${flag}`, String(value)])];
 }
 
-function runSteadytune({ task, dtype, model, data }, threads) {
-  const config = {
-    ...{ model, task, data, dtype, seed, threads, batchSize, maxLength, device: "cpu" },
-    steps: warmUpSteps + timedSteps,
-    optimizer: { learningRate: 5e-5 },
-    methods: [{ name: "weight-decay", lambda: 0.01 }],
+/** Steps, then the same rows without training, then the machine; who goes first changes from round to round. */
+async function oneRound({ ours, trainer, rates }, shape, dtype, round) {
+  const both = async (request) => {
+    const turns = [
+      ["steadytune", ours],
+      ["trainer", trainer],
+    ].filter(([, side]) => side !== null);
+    if (round % 2 === 0) turns.reverse();
+    const answers = {};
+    for (const [name, side] of turns) answers[name] = await side.ask(request);
+    return answers;
   };
-  return runForJson(process.execPath, [join(root, "scripts/bench/steadytune.mjs"), JSON.stringify(config)]);
-}
-
-function runTrainer({ dtype, model, rows, outputs, python }, threads) {
-  const flags = { model, rows, outputs, dtype, threads, steps: warmUpSteps + timedSteps };
-  return runForJson(python, [
-    join(root, "scripts/bench/trainer.py"),
-    ...Object.entries({ ...flags, "batch-size": batchSize, "max-length": maxLength }).flatMap(([name, value]) => [
-      `--${name}`,
-      String(value),
-    ]),
-  ]);
-}
-
-function runForJson(command, args) {
-  return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { stdio: ["ignore", "pipe", "inherit"] });
-    let output = "";
-    child.stdout.setEncoding("utf8").on("data", (text) => (output += text));
-    child.once("error", reject);
-    child.once("close", (code) => {
-      if (code === 0) resolve(JSON.parse(output));
-      else
-        reject(new SetupError(`\`${command} ${args[0]}\` ended with code ${code}.`, "Its own message stands above."));
-    });
+  const trained = await both("train");
+  const evaluated = await both("evaluate");
+  const { rowLengths, movedElements } = trained.steadytune;
+  const tokens = mean(rowLengths.map((lengths) => lengths.reduce((a, b) => a + b)));
+  const rate = await rates.ask(`measure ${Math.round(tokens)}`);
+  const floor = (flopOf, flopPerSecond, bytes) =>
+    mean(
+      rowLengths.map((lengths) =>
+        floorMs({ flop: flopOf(shape, lengths), bytes }, { flopPerSecond, bytesPerSecond: rate.copy }),
+      ),
+    );
+  const millisecondsOf = (answers, floorOfRound) => ({
+    steadytune: answers.steadytune.ms,
+    ...(trainer && { trainer: answers.trainer.ms }),
+    floor: floorOfRound,
   });
-}
-
-/** Of each run the mean over the timed steps, which differ in length; of the runs the median. */
-function summary(runs) {
-  const means = runs.map(({ stepMs }) => stepMs.slice(warmUpSteps).reduce((a, b) => a + b) / timedSteps);
   return {
-    stepMs: means.toSorted((a, b) => a - b)[Math.floor(means.length / 2)],
-    rounds: means,
-    losses: runs[0].losses,
-    peakMemoryBytes: Math.max(...runs.map(({ peakMemoryBytes }) => peakMemoryBytes)),
-    versions: runs[0].versions,
+    tokens,
+    rates: rate,
+    training: millisecondsOf(trained, floor(trainingFlop, rate.training, adamwBytes(movedElements, dtype))),
+    evaluation: millisecondsOf(evaluated, floor(forwardFlop, rate.forward, 0)),
   };
 }
 
-async function report(results) {
-  const folder = join(root, "docs/benchmarks");
-  await mkdir(folder, { recursive: true });
-  const machine = { processor: cpus()[0]?.model, cores: cpus().length };
-  const settings = { batchSize, maxLength, warmUpSteps, timedSteps };
-  await writeFile(join(folder, "step-time.json"), `${JSON.stringify({ machine, settings, results }, null, 2)}\n`);
-
-  console.log(
-    "| task | dtype | threads | Trainer, ms per step | steadytune, ms per step | times as fast | peak memory |",
-  );
-  console.log("| --- | --- | --- | --- | --- | --- | --- |");
-  const mebibytes = ({ peakMemoryBytes }) => (peakMemoryBytes / 2 ** 20).toFixed(0);
-  for (const { task, dtype, threads, trainer, steadytune, timesAsFast } of results) {
-    const cells = [
-      task,
-      dtype,
-      threads,
-      trainer.stepMs.toFixed(0),
-      steadytune.stepMs.toFixed(0),
-      timesAsFast.toFixed(2),
-      `${mebibytes(steadytune)} MiB (Trainer ${mebibytes(trainer)})`,
-    ];
-    console.log(`| ${cells.join(" | ")} |`);
-  }
+/**
+ * Milliseconds of a step on each side, with the ratios of each round, whose sides saw the same rows and the same load
+ * of the machine.
+ */
+function summary(rounds) {
+  const spread = (values) => ({
+    median: median(values),
+    min: Math.min(...values),
+    max: Math.max(...values),
+    rounds: values,
+  });
+  const of = (value) => (rounds.every((round) => value(round) !== undefined) ? spread(rounds.map(value)) : null);
+  return {
+    steadytuneMs: of(({ steadytune }) => steadytune),
+    trainerMs: of(({ trainer }) => trainer),
+    floorMs: of(({ floor }) => floor),
+    timesAsFast: of(({ steadytune, trainer }) => (trainer === undefined ? undefined : trainer / steadytune)),
+    shareOfFloor: of(({ steadytune, floor }) => floor / steadytune),
+  };
 }
+
+const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;

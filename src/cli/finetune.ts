@@ -3,6 +3,7 @@ import { DivergedError } from "../errors.js";
 import type { RunEvent } from "../training/events.js";
 import type { RunResult } from "../training/result.js";
 import { addConfigOptions, addMethodOption, configFromOptions } from "./config-options.js";
+import { finetuneTrials } from "./finetune-trials.js";
 import { duration, rate, score, scoreWithInterval } from "./format.js";
 import { interruptible } from "./interrupt.js";
 import { openTerminal, type Terminal } from "./terminal.js";
@@ -16,6 +17,7 @@ export function define(command: Command): void {
       "Trains one model and scores it on rows that it has not seen. The output folder then holds config.json, " +
         "result.json, log.jsonl, predictions.jsonl and best/, a checkpoint that transformers loads as it is.",
     )
+    .option("--trials <n>", "train with this many seeds and keep the best on validation (advice: 5 to 10)")
     .action(finetune);
   addConfigOptions(command);
   addMethodOption(command);
@@ -33,6 +35,10 @@ export function define(command: Command): void {
       "An intermediate task first, once for all runs beside this one",
       "steadytune finetune --model ./bert-base-uncased --task RTE --data ./glue --set transfer.task=MNLI",
     ],
+    [
+      "Five seeds side by side, of which the best on validation stays",
+      "steadytune finetune --trials 5 --model ./bert-base-uncased --data tickets.csv",
+    ],
     ["Go on after Ctrl-C, a crash or a kill", "steadytune finetune --resume ... # the same command line as before"],
     [
       "Any setting, nested ones too",
@@ -41,7 +47,11 @@ export function define(command: Command): void {
   ]);
 }
 
-async function finetune(options: CommonOptions & Record<string, unknown>): Promise<void> {
+async function finetune(options: CommonOptions & Record<string, unknown> & { trials?: string }): Promise<void> {
+  if (options.trials !== undefined) {
+    await finetuneTrials(await configFromOptions(options), options.trials, options);
+    return;
+  }
   const [{ resolveConfig }, { finetune: start }] = await Promise.all([
     import("../config/resolve.js"),
     import("../training/finetune.js"),

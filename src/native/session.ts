@@ -9,6 +9,8 @@ import type {
   PackedBatch,
   ParameterInfo,
   ParameterPlan,
+  ProductTiming,
+  Profile,
   SessionOptions,
   StepOptions,
   StepResult,
@@ -89,6 +91,22 @@ export class Session implements AsyncDisposable {
 
   distances(): Promise<Record<string, number>> {
     return translated(this.#native.distances());
+  }
+
+  profile(on: boolean): Promise<void> {
+    return translated(this.#native.profile(on));
+  }
+
+  takeProfile(): Promise<Profile> {
+    return translated(this.#native.takeProfile());
+  }
+
+  timeProduct(timing: ProductTiming): Promise<number[]> {
+    return translated(this.#native.timeProduct(timing));
+  }
+
+  timeCopy(timing: { bytes: number; repeats: number }): Promise<number[]> {
+    return translated(this.#native.timeCopy(timing));
   }
 
   peakMemoryBytes(): number {

@@ -164,6 +164,38 @@ export interface SessionOptions {
   threads: number;
 }
 
+/** All calls of one operator with one set of shapes, calls inside another operator left out. */
+export interface OperatorTime {
+  /** As the dispatcher knows it: "aten::mm", "steadytune::packed_attention". */
+  name: string;
+  /** Of the tensors among its arguments. */
+  shapes: number[][];
+  /** Of the first of them. */
+  dtype: string;
+  calls: number;
+  seconds: number;
+  /** Of matrix products and attention; 0 where there is none or none is known. */
+  flop: number;
+  /** The least that must be moved: arguments read and results written once, of tables and buffers what is touched. */
+  bytes: number;
+}
+
+export interface Profile {
+  operators: OperatorTime[];
+  /** Of the calls that were watched, everything included. */
+  seconds: number;
+}
+
+/** One of a linear layer's three matrix products, [m, k] by [k, n]: y = x W^T, dx = dy W or dW = dy^T x. */
+export interface ProductTiming {
+  product: "forward" | "gradInput" | "gradWeight";
+  m: number;
+  k: number;
+  n: number;
+  dtype: ComputeDtype;
+  repeats: number;
+}
+
 /** Whole flat buffers of the arena, in parameter order: what a state file holds. */
 export type ArenaBuffer = "parameters" | "moment1" | "moment2" | "start";
 
@@ -207,6 +239,14 @@ export interface NativeSession {
   readSnapshot(slot: string, name: string): Promise<Float32Array>;
   /** L2 distance to the start by block: "embeddings", "blocks.0", ..., "pooler", "classifier". Needs "start". */
   distances(): Promise<Record<string, number>>;
+  /** Begins to watch the operators of later calls, or stops; nothing is paid while it is off. */
+  profile(on: boolean): Promise<void>;
+  /** What was seen since it began or since the last `takeProfile`. */
+  takeProfile(): Promise<Profile>;
+  /** Seconds of each of `repeats` bare products on the session's threads. */
+  timeProduct(timing: ProductTiming): Promise<number[]>;
+  /** Seconds of each of `repeats` copies that read `bytes` / 2 and write as many. */
+  timeCopy(timing: { bytes: number; repeats: number }): Promise<number[]>;
   /** Highest resident memory of this process so far, in bytes. */
   peakMemoryBytes(): number;
   /** Calls that have not begun reject with ERR_ABORTED; the one at work is finished first. */

@@ -1,7 +1,7 @@
 import { statfs } from "node:fs/promises";
 import type { ResolvedConfig } from "../config/schema.js";
 import { loadTask, splitSeed } from "../data/load-task.js";
-import { OutputError } from "../errors.js";
+import { OutputError, SteadytuneError } from "../errors.js";
 import { readModelConfig } from "../models/config.js";
 import { resolveModel } from "../models/resolve.js";
 import type { EncoderShape } from "../native/types.js";
@@ -62,13 +62,19 @@ export async function diskNeeded(work: readonly Work[], workers: number): Promis
 }
 
 /**
- * Throws where the disk that holds `folder` has no room for these trials.
+ * Throws where the disk that holds `folder` has no room for these trials. Data or a model that cannot be read are left
+ * for the trials to tell.
  *
  * @throws OutputError with how much is needed and how much there is
  */
 export async function refuseFullDisk(folder: string, trials: readonly Trial[], workers: number): Promise<void> {
   const work = trials.map(({ config }): Work => ({ config, runs: 1 }));
-  const { results, weights, states } = await diskNeeded(work, workers);
+  const need = await diskNeeded(work, workers).catch((error: unknown) => {
+    if (error instanceof SteadytuneError) return null;
+    throw error;
+  });
+  if (need === null) return;
+  const { results, weights, states } = need;
   const { bavail, bsize } = await statfs(folder);
   const [needed, free] = [results + weights + states, bavail * bsize];
   if (needed <= free) return;

@@ -1,6 +1,7 @@
-import type { SteadytuneError } from "../errors.js";
+import { type SteadytuneError } from "../errors.js";
 import { makeFolder } from "../files/atomic.js";
 import { withAbsolutePaths } from "../training/transfer-run.js";
+import { refuseFullDisk } from "./disk.js";
 import type { Executor, TrialEvent } from "./executor.js";
 import { extendManifest, extendPlan, type Extension } from "./extend.js";
 import type { Cell, Study } from "./file.js";
@@ -53,8 +54,8 @@ export async function runStudy(study: Study, options: StudyOptions): Promise<Stu
  * Runs every trial of a planned study that is neither finished nor failed before, also beside other processes that do
  * the same. Trials of later stages are planned once those that they depend on are finished.
  *
- * @throws ConfigError when nothing is planned in the folder; AbortedError when stopped; OutputError when the disk is
- *   full, and NativeError when no trial could run on this machine.
+ * @throws ConfigError when nothing is planned in the folder; AbortedError when stopped; OutputError when the disk
+ *   is full, or has too little room for what is left, and NativeError when no trial could run on this machine.
  */
 export async function runPlanned(folder: string, options: RunStudyOptions = {}): Promise<StudyEnd> {
   const { signal, onEvent = () => {} } = options;
@@ -77,7 +78,9 @@ export async function runPlanned(folder: string, options: RunStudyOptions = {}):
       failed: [...failed.values()].map(({ trial }) => trial),
     });
     if (pending.length === 0) return { manifest, failed: [...failed.values()], waiting };
-    const execute: Executor = localExecutor({ workers: await workersFor(pending, options.workers) });
+    const workers = await workersFor(pending, options.workers);
+    await refuseFullDisk(folder, pending, workers);
+    const execute: Executor = localExecutor({ workers });
     await execute(pending, {
       folder,
       signal,

@@ -21,7 +21,9 @@ const bytesPerWeightByte = 12;
 export async function workersFor(trials: readonly Pick<Trial, "config">[], wanted?: number): Promise<number> {
   if (wanted !== undefined || trials.length === 0) return wanted ?? 1;
   const models = new Map(trials.map(({ config }) => [JSON.stringify([config.model, config.revision]), config]));
-  const weightBytes = Math.max(...(await Promise.all([...models.values()].map(modelBytes))));
+  // A model that is not there fails its own trials.
+  const sizes = [...models.values()].map((config) => modelBytes(config).catch(() => 0));
+  const weightBytes = Math.max(...(await Promise.all(sizes)));
   const threads = Math.max(...trials.map(({ config }) => config.threads));
   return shareMachine({ trials: trials.length, weightBytes, threads });
 }

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <limits>
 #include <vector>
 
@@ -140,4 +141,47 @@ TEST("CUDA: a number that is not finite reaches every query of its row and head,
   EXPECT(output.slice(0, 0, 40).slice(1, 0, 32).isnan().all().item<bool>());
   EXPECT(!output.slice(0, 0, 40).slice(1, 32).isnan().any().item<bool>());
   EXPECT(!output.slice(0, 40).isnan().any().item<bool>());
+}
+
+TEST("CUDA: attention of summary tokens and its gradients agree with the CPU, with the masks of those tokens") {
+  for (const Case& example : cases) {
+    if (example.causal) continue;
+    const std::vector<int32_t> offsets = reference::offsets(example.lengths);
+    const auto rows = static_cast<int64_t>(example.lengths.size());
+    const int64_t hidden = example.heads * example.head_size;
+    const int64_t tokens = offsets.back();
+    at::Tensor positions = at::zeros({rows}, at::kInt);
+    positions[0] = std::max(0, example.lengths[0] - 1);
+    // What empty rows get is undefined.
+    const at::Tensor filled = ints(example.lengths).gt(0).nonzero().flatten();
+    for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+      const at::Tensor query = (noise({rows, hidden}, 1) * 2).to(dtype);
+      const at::Tensor key_value = (noise({tokens, 2 * hidden}, 2) * 2).to(dtype);
+      const at::Tensor grad = noise({rows, hidden}, 3).to(dtype);
+      const auto of_rows = [&](const at::Tensor& tensor, int64_t axis) { return tensor.index_select(axis, filled); };
+      const auto [output, logsumexp] =
+          kernels::summary_attention.cpu(query, key_value, ints(offsets), numbers(example), positions, example.heads,
+                                         example.p, seed, layer, site, step, {});
+      const auto [actual, actual_logsumexp] = kernels::summary_attention.cuda_once(
+          true, query, kernels::misaligned(key_value), ints(offsets), numbers(example), positions, example.heads,
+          example.p, 7, layer, site, 2, at::tensor({step - 2, int64_t{9}, seed - 7}, at::kLong));
+      EXPECT_AT_MOST(difference(of_rows(actual, 0), of_rows(output, 0)), tolerance(dtype));
+      EXPECT_AT_MOST(difference(of_rows(actual_logsumexp, 1), of_rows(logsumexp, 1)), tolerance(at::kFloat));
+      const auto [grad_query, grad_key_value] =
+          kernels::summary_attention_backward.cpu(grad, query, key_value, logsumexp, ints(offsets), numbers(example),
+                                                  positions, example.heads, example.p, seed, layer, site, step, {});
+      // Ten filler tokens behind the last row.
+      const at::Tensor padded = at::cat({key_value, key_value.slice(0, 0, 1).expand({10, 2 * hidden})});
+      const auto [actual_query, actual_padded] = kernels::summary_attention_backward.cuda_once(
+          false, grad, query, padded, logsumexp, ints(offsets), numbers(example), positions, example.heads, example.p,
+          seed, layer, site, step, {});
+      // Together: where a row has one key, the query's gradient is nothing but rounding.
+      const auto together = [&](const at::Tensor& of_query, const at::Tensor& of_keys) {
+        return at::cat({of_rows(of_query, 0).flatten(), of_keys.slice(0, 0, tokens).flatten()});
+      };
+      EXPECT_AT_MOST(difference(together(actual_query, actual_padded), together(grad_query, grad_key_value)),
+                     2 * tolerance(dtype));
+      EXPECT_EQUAL(actual_padded.slice(0, tokens).abs().sum().item<float>(), 0.0f);
+    }
+  }
 }

@@ -110,6 +110,11 @@ inline const Operator<decltype(steadytune::operators::dropout_add_norm_backward)
 inline const Operator<decltype(steadytune::operators::packed_attention)> packed_attention("packed_attention");
 inline const Operator<decltype(steadytune::operators::packed_attention_backward)> packed_attention_backward(
     "packed_attention_backward");
+inline const Operator<decltype(steadytune::operators::summary_attention)> summary_attention("summary_attention");
+inline const Operator<decltype(steadytune::operators::summary_attention_backward)> summary_attention_backward(
+    "summary_attention_backward");
+inline const Operator<decltype(steadytune::operators::embed)> embed("embed");
+inline const Operator<decltype(steadytune::operators::embed_backward)> embed_backward("embed_backward");
 inline const Operator<decltype(steadytune::operators::mixout)> mixout("mixout");
 inline const Operator<decltype(steadytune::operators::mixout_backward)> mixout_backward("mixout_backward");
 inline const Operator<decltype(steadytune::operators::squared_norm)> squared_norm("squared_norm");

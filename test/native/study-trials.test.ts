@@ -17,12 +17,10 @@ import { ticketsFile, tinyModel } from "../helpers/tiny-run.js";
 /** Two recipes with two seeds each, which share model and data. The files lie in `folder`. */
 async function planned(
   t: ExecutionContext,
-  { base = {}, folder = temporaryFolder(t), output = join(folder, "out") } = {} as {
-    base?: RunConfig;
-    folder?: string;
-    output?: string;
-  },
+  changes: { base?: RunConfig; folder?: string; output?: string } = {},
 ): Promise<{ folder: string; output: string; trials: [Trial, Trial, Trial, Trial] }> {
+  const { base = {}, folder = temporaryFolder(t) } = changes;
+  const { output = join(folder, "out") } = changes;
   tinyModel(folder);
   for (const name of ["tickets.csv", "other.csv"]) writeFileSync(join(folder, name), readFileSync(ticketsFile));
   const study = parseStudy(

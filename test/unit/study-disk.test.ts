@@ -86,4 +86,6 @@ test("a study that the disk has no room for is refused before it begins", async 
     instanceOf: OutputError,
     message: /needs about [\d.]+ GB in .*, where [\d.]+ GB are free/,
   });
+  const gone = { ...trial, config: { ...trial.config, data: join(folder, "gone.csv") } };
+  await t.notThrowsAsync(refuseFullDisk(folder, [gone], 1e12), "the trial itself tells what is wrong with it");
 });

@@ -1,3 +1,4 @@
+import { readFile } from "node:fs/promises";
 import test from "ava";
 import { ConfigError } from "#src/errors.js";
 import { checkStudy } from "#src/study/check.js";
@@ -261,3 +262,13 @@ for (const [what, recipe, message] of malformed) {
     t.throws(() => checkStudy(study, "study.json"), { instanceOf: ConfigError, message });
   });
 }
+
+test("the study files of the guide are study files", async (t) => {
+  const guide = await readFile(new URL("../../docs/studies.md", import.meta.url), "utf8");
+  const blocks = [...guide.matchAll(/```json\n([\s\S]*?)```/g)].map(([, text]) => JSON.parse(text!) as unknown);
+  t.is(blocks.length, 2);
+  for (const block of blocks) {
+    checkStudy(block, "docs/studies.md");
+    t.notThrows(() => parse({}, block));
+  }
+});

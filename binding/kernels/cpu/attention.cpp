@@ -101,6 +101,7 @@ std::tuple<at::Tensor, at::Tensor> packed_attention(const at::Tensor& qkv_any, c
                                                     int64_t seed, int64_t layer, int64_t site, int64_t step,
                                                     const std::optional<at::Tensor>& counter) {
   const int64_t hidden = check_attention("packed_attention", qkv_any, row_offsets, row_numbers, heads);
+  check_offsets("packed_attention", row_offsets, qkv_any.size(0));
   const DropoutDraw draw = host_draw("packed_attention", p, seed, layer, site, step, counter, qkv_any);
   const at::Tensor qkv = qkv_any.contiguous();
   const int64_t tokens = qkv.size(0);
@@ -134,6 +135,7 @@ at::Tensor packed_attention_backward(const at::Tensor& grad_output_any, const at
                                      const std::optional<at::Tensor>& counter) {
   const char* op = "packed_attention_backward";
   const int64_t hidden = check_attention(op, qkv_any, row_offsets, row_numbers, heads);
+  check_offsets(op, row_offsets, qkv_any.size(0));
   const int64_t tokens = qkv_any.size(0);
   check_attention_grads(op, grad_output_any, qkv_any, output, logsumexp, heads);
   const DropoutDraw draw = host_draw(op, p, seed, layer, site, step, counter, qkv_any);

@@ -3,7 +3,6 @@
 #include <ATen/ops/empty.h>
 #include <torch/library.h>
 
-#include <cmath>
 #include <optional>
 #include <tuple>
 
@@ -16,57 +15,37 @@
 namespace steadytune::kernels::cpu {
 namespace {
 
-const int32_t* checked_ids(const char* op, const char* name, const at::Tensor& ids, int64_t tokens, int64_t limit) {
-  check_tensor(op, name, ids, at::kInt, 1);
-  TORCH_CHECK(ids.numel() == tokens, "steadytune::", op, ": ", name, " has ", ids.numel(), " elements, not ", tokens,
-              ".");
+const int32_t* checked_ids(const char* op, const char* name, const at::Tensor& ids, const at::Tensor& tokens,
+                           int64_t limit) {
+  check_ids(op, name, ids, tokens);
   const int32_t* data = ids.const_data_ptr<int32_t>();
-  for (int64_t i = 0; i < tokens; ++i) {
+  for (int64_t i = 0; i < ids.numel(); ++i) {
     TORCH_CHECK(data[i] >= 0 && data[i] < limit, "steadytune::", op, ": ", name, " holds ", data[i], ", outside 0 .. ",
                 limit - 1, ".");
   }
   return data;
 }
 
-void check_table(const char* op, const char* name, const at::Tensor& table, int64_t columns) {
-  check_tensor(op, name, table, at::kFloat, 2);
-  TORCH_CHECK(table.size(1) == columns, "steadytune::", op, ": ", name, " has ", table.size(1), " columns, not ",
-              columns, ".");
-}
-
-std::tuple<at::Tensor, at::Tensor, at::Tensor> embed(const at::Tensor& word, const at::Tensor& position,
-                                                     const std::optional<at::Tensor>& segment,
-                                                     const at::Tensor& word_ids, const at::Tensor& position_ids,
-                                                     const std::optional<at::Tensor>& segment_ids, double word_scale,
-                                                     const at::Tensor& weight, const at::Tensor& norm_bias, double eps,
-                                                     at::ScalarType dtype, const at::Tensor& rows,
-                                                     const at::Tensor& positions, double p, int64_t seed, int64_t layer,
-                                                     int64_t site, int64_t step) {
+std::tuple<at::Tensor, at::Tensor, at::Tensor> embed(
+    const at::Tensor& word, const at::Tensor& position, const std::optional<at::Tensor>& segment,
+    const at::Tensor& word_ids, const at::Tensor& position_ids, const std::optional<at::Tensor>& segment_ids,
+    double word_scale, const at::Tensor& weight, const at::Tensor& norm_bias, double eps, at::ScalarType dtype,
+    const at::Tensor& rows, const at::Tensor& positions, double p, int64_t seed, int64_t layer, int64_t site,
+    int64_t step, const std::optional<at::Tensor>& counter) {
   const char* op = "embed";
-  TORCH_CHECK(dtype == at::kFloat || dtype == at::kBFloat16, "steadytune::", op,
-              ": dtype must be float32 or bfloat16, not ", dtype, ".");
-  TORCH_CHECK(word.dim() == 2 && word.size(1) > 0, "steadytune::", op, ": word is ", word.sizes(), ".");
-  TORCH_CHECK(segment.has_value() == segment_ids.has_value(), "steadytune::", op,
-              ": a table of segments and segment_ids go together.");
+  check_embed(op, {word, position, segment, word_ids, position_ids, segment_ids}, weight, norm_bias, eps, dtype, rows,
+              positions);
   const int64_t tokens = word_ids.numel();
   const int64_t columns = word.size(1);
-  check_table(op, "word", word, columns);
-  check_table(op, "position", position, columns);
-  if (segment) check_table(op, "segment", *segment, columns);
   const EmbeddingRows all_rows{{
-      .word = checked_ids(op, "word_ids", word_ids, tokens, word.size(0)),
-      .position = checked_ids(op, "position_ids", position_ids, tokens, position.size(0)),
-      .segment = segment ? checked_ids(op, "segment_ids", *segment_ids, tokens, segment->size(0)) : nullptr,
+      .word = checked_ids(op, "word_ids", word_ids, word_ids, word.size(0)),
+      .position = checked_ids(op, "position_ids", position_ids, word_ids, position.size(0)),
+      .segment = segment ? checked_ids(op, "segment_ids", *segment_ids, word_ids, segment->size(0)) : nullptr,
   }};
   at::Tensor y = empty_tokens(tokens, columns, word.options().dtype(dtype));
   at::Tensor normalized = at::empty({tokens, columns}, word.options());
   at::Tensor rstd = at::empty({tokens}, word.options());
-  check_values(op, "weight", weight, columns, normalized);
-  check_values(op, "norm_bias", norm_bias, columns, normalized);
-  check_places(op, "y", y, rows, positions);
-  TORCH_CHECK(eps >= 0.0 && std::isfinite(eps), "steadytune::", op, ": eps = ", eps,
-              " must be finite and not negative.");
-  const DropoutDraw draw = checked_draw(op, Stream::dropout, p, seed, layer, site, step);
+  const DropoutDraw draw = host_draw(op, p, seed, layer, site, step, counter, word);
   const int32_t* row = rows.const_data_ptr<int32_t>();
   const int32_t* place = positions.const_data_ptr<int32_t>();
   dispatch_floating(dtype, [&]<typename Scalar>() {
@@ -113,10 +92,8 @@ void scatter(float* table, const int32_t* ids, const float* grads, float scale, 
                    });
 }
 
-float* checked_gradient(const char* op, const char* name, const std::optional<at::Tensor>& table, int64_t columns) {
-  if (!table) return nullptr;
-  check_table(op, name, *table, columns);
-  return table->mutable_data_ptr<float>();
+float* gradient_of(const std::optional<at::Tensor>& table) {
+  return table ? table->mutable_data_ptr<float>() : nullptr;
 }
 
 std::tuple<at::Tensor, at::Tensor> embed_backward(
@@ -124,27 +101,21 @@ std::tuple<at::Tensor, at::Tensor> embed_backward(
     const at::Tensor& word_ids, const at::Tensor& position_ids, const std::optional<at::Tensor>& segment_ids,
     double word_scale, const std::optional<at::Tensor>& grad_word, const std::optional<at::Tensor>& grad_position,
     const std::optional<at::Tensor>& grad_segment, const at::Tensor& rows, const at::Tensor& positions, double p,
-    int64_t seed, int64_t layer, int64_t site, int64_t step) {
+    int64_t seed, int64_t layer, int64_t site, int64_t step, const std::optional<at::Tensor>& counter) {
   const char* op = "embed_backward";
-  check_tokens(op, "grad_y", grad_y);
+  check_embed_backward(op, grad_y, normalized, rstd, weight, {grad_word, grad_position, grad_segment}, segment_ids,
+                       rows, positions);
   const int64_t tokens = grad_y.size(0);
   const int64_t columns = grad_y.size(1);
-  check_tensor(op, "normalized", normalized, at::kFloat, 2);
-  TORCH_CHECK(normalized.sizes() == grad_y.sizes(), "steadytune::", op, ": normalized is ", normalized.sizes(),
-              ", not ", grad_y.sizes(), ".");
-  check_values(op, "rstd", rstd, tokens, grad_y);
-  check_values(op, "weight", weight, columns, grad_y);
-  check_places(op, "grad_y", grad_y, rows, positions);
-  TORCH_CHECK(!grad_segment || segment_ids, "steadytune::", op, ": grad_segment needs segment_ids.");
-  const DropoutDraw draw = checked_draw(op, Stream::dropout, p, seed, layer, site, step);
+  const DropoutDraw draw = host_draw(op, p, seed, layer, site, step, counter, grad_y);
   const auto largest = [](const std::optional<at::Tensor>& table) { return table ? table->size(0) : INT32_MAX; };
-  const int32_t* words = checked_ids(op, "word_ids", word_ids, tokens, largest(grad_word));
-  const int32_t* places = checked_ids(op, "position_ids", position_ids, tokens, largest(grad_position));
+  const int32_t* words = checked_ids(op, "word_ids", word_ids, grad_y, largest(grad_word));
+  const int32_t* places = checked_ids(op, "position_ids", position_ids, grad_y, largest(grad_position));
   const int32_t* segments =
-      segment_ids ? checked_ids(op, "segment_ids", *segment_ids, tokens, largest(grad_segment)) : nullptr;
-  float* to_words = checked_gradient(op, "grad_word", grad_word, columns);
-  float* to_places = checked_gradient(op, "grad_position", grad_position, columns);
-  float* to_segments = checked_gradient(op, "grad_segment", grad_segment, columns);
+      segment_ids ? checked_ids(op, "segment_ids", *segment_ids, grad_y, largest(grad_segment)) : nullptr;
+  float* to_words = gradient_of(grad_word);
+  float* to_places = gradient_of(grad_position);
+  float* to_segments = gradient_of(grad_segment);
 
   const at::Tensor grad_sum = at::empty({tokens, columns}, weight.options());
   ColumnSums sums(tokens, 2 * columns);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <tuple>
 
 #include "kernels/checks.h"
@@ -51,10 +52,12 @@ void for_each_head(const int32_t* offsets, int64_t rows, int64_t heads, int64_t 
 std::tuple<at::Tensor, at::Tensor> summary_attention(const at::Tensor& query, const at::Tensor& key_value,
                                                      const at::Tensor& row_offsets, const at::Tensor& row_numbers,
                                                      const at::Tensor& positions, int64_t heads, double p, int64_t seed,
-                                                     int64_t layer, int64_t site, int64_t step) {
+                                                     int64_t layer, int64_t site, int64_t step,
+                                                     const std::optional<at::Tensor>& counter) {
   const char* op = "summary_attention";
   check_summary_attention(op, query, key_value, row_offsets, row_numbers, positions, heads);
-  const DropoutDraw draw = checked_draw(op, Stream::dropout, p, seed, layer, site, step);
+  check_offsets(op, row_offsets, key_value.size(0));
+  const DropoutDraw draw = host_draw(op, p, seed, layer, site, step, counter, query);
   const int64_t rows = query.size(0);
   const int64_t hidden = query.size(1);
   at::Tensor output = empty_tokens_like(query);
@@ -75,22 +78,17 @@ std::tuple<at::Tensor, at::Tensor> summary_attention(const at::Tensor& query, co
   return {output, logsumexp};
 }
 
-std::tuple<at::Tensor, at::Tensor> summary_attention_backward(const at::Tensor& grad_output, const at::Tensor& query,
-                                                              const at::Tensor& key_value, const at::Tensor& logsumexp,
-                                                              const at::Tensor& row_offsets,
-                                                              const at::Tensor& row_numbers,
-                                                              const at::Tensor& positions, int64_t heads, double p,
-                                                              int64_t seed, int64_t layer, int64_t site, int64_t step) {
+std::tuple<at::Tensor, at::Tensor> summary_attention_backward(
+    const at::Tensor& grad_output, const at::Tensor& query, const at::Tensor& key_value, const at::Tensor& logsumexp,
+    const at::Tensor& row_offsets, const at::Tensor& row_numbers, const at::Tensor& positions, int64_t heads, double p,
+    int64_t seed, int64_t layer, int64_t site, int64_t step, const std::optional<at::Tensor>& counter) {
   const char* op = "summary_attention_backward";
   check_summary_attention(op, query, key_value, row_offsets, row_numbers, positions, heads);
-  check_tokens(op, "grad_output", grad_output);
-  check_tokens_like(op, "grad_output", grad_output, query);
-  check_tensor(op, "logsumexp", logsumexp, at::kFloat, 2);
+  check_offsets(op, row_offsets, key_value.size(0));
+  check_summary_attention_grads(op, grad_output, query, logsumexp, heads);
   const int64_t rows = query.size(0);
   const int64_t hidden = query.size(1);
-  TORCH_CHECK(logsumexp.size(0) == heads && logsumexp.size(1) == rows, "steadytune::", op, ": logsumexp must be [",
-              heads, ", ", rows, "].");
-  const DropoutDraw draw = checked_draw(op, Stream::dropout, p, seed, layer, site, step);
+  const DropoutDraw draw = host_draw(op, p, seed, layer, site, step, counter, query);
   at::Tensor grad_query = empty_tokens_like(query);
   at::Tensor grad_key_value = empty_tokens_like(key_value);
   const int32_t* offsets = row_offsets.const_data_ptr<int32_t>();

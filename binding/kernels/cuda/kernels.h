@@ -92,6 +92,53 @@ template <typename Scalar>
 cudaError_t add_norm_backward(cudaStream_t stream, const AddNormBackward<Scalar>& tensors, const TokenMask& mask,
                               const Shape& shape);
 
+/// Tables float32 [.., columns] and the row of each that a token takes; those of segments may be null.
+struct Embedding {
+  const float* word;
+  const float* position;
+  const float* segment;
+  const int32_t* word_ids;
+  const int32_t* position_ids;
+  const int32_t* segment_ids;
+  float word_scale;
+};
+
+template <typename Scalar>
+struct Embed {
+  Embedding embedding;
+  const float* weight;
+  const float* norm_bias;
+  float eps;
+  Scalar* y;
+  float* normalized;
+  float* rstd;
+};
+
+template <typename Scalar>
+cudaError_t embed(cudaStream_t stream, const Embed<Scalar>& tensors, const TokenMask& mask, const Shape& shape);
+
+template <typename Scalar>
+struct EmbedBackward {
+  const Scalar* grad_y;
+  const float* normalized;
+  const float* rstd;
+  const float* weight;
+  /// Scratch: [tokens, 2], [tokens, columns], and two sums per column.
+  float2* means;
+  float* grad_sum;
+  float* parts;
+  /// [2, columns]: of weight and norm_bias.
+  float* grad_vectors;
+};
+
+template <typename Scalar>
+cudaError_t embed_backward(cudaStream_t stream, const EmbedBackward<Scalar>& tensors, const TokenMask& mask,
+                           const Shape& shape);
+
+/// table[ids[t]] += scale grads[t] for every token in order.
+cudaError_t scatter(cudaStream_t stream, float* table, const int32_t* ids, const float* grads, float scale,
+                    const Shape& shape);
+
 /// A packed batch as attention reads it.
 struct AttentionBatch {
   /// [rows + 1], from 0; tokens behind the last one belong to no row.
@@ -116,6 +163,25 @@ template <typename Scalar>
 cudaError_t attention_backward(cudaStream_t stream, const AttentionBatch& batch, const DeviceDraw& draw,
                                const Scalar* grad_output, const Scalar* qkv, const float* logsumexp, float* means,
                                Scalar* grad_qkv);
+
+/// Attention of one query per row: `query` and `output` [rows, heads * head_size], `key_value`
+/// [tokens, 2 * heads * head_size], `logsumexp` [heads, rows].
+template <typename Scalar>
+struct SummaryAttention {
+  AttentionBatch batch;
+  /// [rows], the query's place in its row.
+  const int32_t* positions;
+  const Scalar* query;
+  const Scalar* key_value;
+};
+
+template <typename Scalar>
+cudaError_t summary_attention(cudaStream_t stream, const SummaryAttention<Scalar>& tensors, const DeviceDraw& draw,
+                              Scalar* output, float* logsumexp);
+template <typename Scalar>
+cudaError_t summary_attention_backward(cudaStream_t stream, const SummaryAttention<Scalar>& tensors,
+                                       const DeviceDraw& draw, const Scalar* grad_output, const float* logsumexp,
+                                       Scalar* grad_query, Scalar* grad_key_value);
 
 /// How the parameters that are stacked in one matrix draw their masks.
 inline constexpr int most_mixout_parts = 8;

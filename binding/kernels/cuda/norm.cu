@@ -2,6 +2,7 @@
 #include "kernels/cuda/kernels.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/masks.h"
+#include "kernels/cuda/moments.h"
 #include "kernels/cuda/reduce.h"
 #include "kernels/cuda/shared_memory.h"
 
@@ -12,13 +13,11 @@ constexpr int threads = 128;
 constexpr int warps = threads / warp_size;
 constexpr int step = threads * group_size;
 
-/// A block takes a token. Its float32 sums stay in shared memory, where every thread reads back what it wrote itself;
-/// mean and variance are taken from them in two passes, so that nothing cancels.
+/// A block takes a token. Its float32 sums stay in shared memory, where every thread reads back what it wrote itself.
 template <typename Scalar>
 __global__ void __launch_bounds__(threads)
     add_norm_kernel(const AddNorm<Scalar> tensors, const TokenMask mask, const Shape shape) {
   float* sums = reinterpret_cast<float*>(steadytune_shared_memory);
-  __shared__ float of_warps[2][warps];
   const int64_t token = blockIdx.x;
   const int64_t start = token * shape.columns;
   const int64_t columns = shape.columns;
@@ -39,17 +38,7 @@ __global__ void __launch_bounds__(threads)
     }
     store_whole(sums + column, group);
   }
-  const float mean = block_sum<threads>(sum, of_warps[0]) / static_cast<float>(columns);
-  float squares = 0.0f;
-  for (int64_t column = threadIdx.x * group_size; column < columns; column += step) {
-    const Group group = load_whole(sums + column);
-    for (int i = 0; i < group_size; ++i) {
-      const float distance = column + i < columns ? group.of[i] - mean : 0.0f;
-      squares += distance * distance;
-    }
-  }
-  const float variance = block_sum<threads>(squares, of_warps[1]) / static_cast<float>(columns);
-  const float rstd = 1.0f / sqrtf(variance + tensors.eps);
+  const auto [mean, rstd] = moments<threads>(sums, sum, columns, tensors.eps);
   if (threadIdx.x == 0) {
     tensors.rstd[token] = rstd;
   }

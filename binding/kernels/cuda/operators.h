@@ -56,11 +56,15 @@ inline TokenMask token_mask(const at::Tensor& rows, const at::Tensor& positions,
 }
 
 /// Tokens lie along the first axis of the grid of blocks, chunks of them along the second.
-inline Shape checked_shape(const char* op, const at::Tensor& tokens) {
+inline Shape checked_shape(const char* op, int64_t tokens, int64_t columns) {
   constexpr int64_t most_tokens = 65535 * chunk_tokens;
-  TORCH_CHECK(tokens.size(0) <= most_tokens, "steadytune::", op, ": ", tokens.size(0), " tokens are more than ",
-              most_tokens, ", the most on CUDA.");
-  return {tokens.size(0), tokens.size(1)};
+  TORCH_CHECK(tokens <= most_tokens, "steadytune::", op, ": ", tokens, " tokens are more than ", most_tokens,
+              ", the most on CUDA.");
+  return {tokens, columns};
+}
+
+inline Shape checked_shape(const char* op, const at::Tensor& tokens) {
+  return checked_shape(op, tokens.size(0), tokens.size(1));
 }
 
 }  // namespace steadytune::kernels::cuda

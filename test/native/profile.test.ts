@@ -1,0 +1,88 @@
+import test from "ava";
+import type { OperatorTime, ParameterInfo, Profile } from "#src/native/types.js";
+import { openGolden } from "../helpers/golden.js";
+import { plainPlan, stepOptions } from "../helpers/plan.js";
+
+const { adamwBytes, movedElements } = (await import(
+  new URL("../../scripts/bench/floor.mjs", import.meta.url).href
+)) as {
+  adamwBytes: (elements: number, dtype: string) => number;
+  movedElements: (parameters: readonly ParameterInfo[], words: number) => number;
+};
+
+const model = "bert-classification";
+const sum = (operators: OperatorTime[], what: "seconds" | "flop") =>
+  operators.reduce((total, one) => total + one[what], 0);
+const named = ({ operators }: Profile, name: string) => operators.filter((operator) => operator.name === name);
+
+test("a forward pass holds the arithmetic of its matrix products and its attention, and nothing twice", async (t) => {
+  await using golden = await openGolden(model);
+  const { session, batch, shape } = golden;
+  await session.profile(true);
+  // With hidden states the last block computes all tokens, as the others do.
+  await session.forward(batch, { hiddenStates: true });
+  const profile = await session.takeProfile();
+
+  const { hiddenSize: h, intermediateSize: f, layers, outputs } = shape;
+  const tokens = batch.tokenIds.length;
+  const rows = batch.rowNumbers.length;
+  let pairs = 0;
+  for (let row = 0; row < rows; row++) pairs += (batch.rowOffsets[row + 1]! - batch.rowOffsets[row]!) ** 2;
+  const block = 2 * tokens * (4 * h * h + 2 * h * f) + 4 * pairs * h;
+  t.is(sum(profile.operators, "flop"), layers * block + 2 * rows * (h * h + h * outputs));
+
+  const attention = named(profile, "steadytune::packed_attention");
+  t.is(
+    attention.reduce((calls, operator) => calls + operator.calls, 0),
+    layers,
+  );
+  // Query, key and value and the row offsets and numbers read, the context and the softmax's denominators written.
+  t.is(attention[0]!.bytes / attention[0]!.calls, 4 * (4 * tokens * h + rows + 1 + rows + shape.heads * tokens));
+  t.true(sum(profile.operators, "seconds") > 0);
+  t.true(sum(profile.operators, "seconds") <= profile.seconds);
+});
+
+test("the optimizer's traffic is that of the parameters that a step moves", async (t) => {
+  for (const dtype of ["float32", "bfloat16"] as const) {
+    await using golden = await openGolden(model, dtype);
+    const { session, batch } = golden;
+    await session.setPlan(plainPlan(session.parameters), { initSeed: 0, keepStart: false });
+    await session.profile(true);
+    await session.train([batch], stepOptions());
+    const profile = await session.takeProfile();
+    // What autograd does between the operators is no operator.
+    t.true(profile.operators.every(({ name }) => /^(aten|steadytune)::/.test(name)));
+    t.not(sum(named(profile, "aten::mm"), "flop"), 0);
+    const [adamw, ...more] = named(profile, "steadytune::adamw_");
+    t.deepEqual(more, []);
+    const words = new Set(batch.tokenIds).size;
+    t.is(adamw?.bytes, adamwBytes(movedElements(session.parameters, words), dtype));
+  }
+});
+
+test("watching changes no bit, and ends when it is turned off", async (t) => {
+  await using golden = await openGolden(model);
+  const { session, batch } = golden;
+  const { logits } = await session.forward(batch);
+  await session.profile(true);
+  t.deepEqual((await session.forward(batch)).logits, logits);
+  t.true((await session.takeProfile()).operators.length > 0);
+  t.deepEqual(await session.takeProfile(), { operators: [], seconds: 0 });
+  await session.profile(false);
+  await session.forward(batch);
+  await t.throwsAsync(session.takeProfile(), { message: /without a profile/ });
+});
+
+test("bare products and copies are timed as often as was asked", async (t) => {
+  await using golden = await openGolden(model);
+  for (const product of ["forward", "gradInput", "gradWeight"] as const) {
+    const seconds = await golden.session.timeProduct({ product, m: 3, k: 5, n: 7, dtype: "bfloat16", repeats: 4 });
+    t.is(seconds.length, 4);
+    t.true(seconds.every((value) => value > 0));
+  }
+  t.is((await golden.session.timeCopy({ bytes: 2 ** 16, repeats: 3 })).length, 3);
+  await t.throwsAsync(
+    golden.session.timeProduct({ product: "forward", m: 0, k: 5, n: 7, dtype: "float32", repeats: 1 }),
+    { code: "ERR_CONFIG" },
+  );
+});
