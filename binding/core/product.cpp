@@ -58,6 +58,9 @@ void product_over_tokens_out(const at::Tensor& sum, const at::Tensor& left, cons
   at::Tensor target = sum;
   if (left.scalar_type() == at::kFloat) {
     at::addmm_out(target, target, left.t(), right, add ? 1 : 0);
+  } else if (sum.is_cuda() && !add) {
+    // cuBLAS writes float32 from bfloat16 factors: nothing is rounded on the way, and there is no second pass.
+    at::mm_out(target, left.t(), right, at::kFloat);
   } else if (add) {
     target.add_(product_over_tokens(left, right));
   } else {

@@ -19,8 +19,12 @@ struct Segments {
   int64_t words = 0;
 };
 
-/// One segment per parameter; where untouched words stand still, one per touched word in the place of their table.
+/// One segment per parameter; where untouched words stand still, one per touched word in the place of their table. On
+/// the CPU.
 Segments cut_segments(const Arena& arena, const std::vector<ParameterPlan>& plan, const TouchedRows& words);
+
+/// The most segments that a plan can have: all words touched.
+int64_t most_segments(const std::vector<ParameterPlan>& plan, const TouchedRows& words);
 
 /// True where words are trained and nothing moves one that no batch has touched: not decay either, unless it pulls to
 /// where the word is.

@@ -65,7 +65,7 @@ class Dropout : public torch::autograd::Function<Dropout> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& rows,
                             const at::Tensor& positions, double p, int64_t seed, int64_t layer, int64_t site,
                             int64_t step, const Counter& counter) {
-    context->save_for_backward({rows, positions});
+    context->save_for_backward({rows, positions, counter.value_or(at::Tensor())});
     context->saved_data["p"] = p;
     context->saved_data["seed"] = seed;
     context->saved_data["layer"] = layer;
