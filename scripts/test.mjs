@@ -1,4 +1,5 @@
-// `npm test`: set-up, then all tests; the last line is "N passed, N failed".
+// `npm test`: set-up, then all tests; the last line is "N passed, N failed". With the names of folders of test/, as in
+// `npm run test:gpu`, those alone.
 import { spawn } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
@@ -13,7 +14,10 @@ const concurrent = ["unit", "cli"];
 
 await main(async () => {
   await setUp({ tests: true });
-  const folders = readdirSync(join(root, "dist-test")).filter(hasTests);
+  const named = process.argv.slice(2);
+  const folders = readdirSync(join(root, "dist-test"))
+    .filter(hasTests)
+    .filter((name) => named.length === 0 || named.includes(name));
   const results = [
     await ava(
       folders.filter((name) => concurrent.includes(name)),
@@ -23,7 +27,7 @@ await main(async () => {
       folders.filter((name) => !concurrent.includes(name)),
       ["--concurrency", "1"],
     ),
-    await ctest(),
+    ...(named.length === 0 || named.includes("core") ? [await ctest()] : []),
   ];
   const passed = results.reduce((sum, result) => sum + result.passed, 0);
   const failed = results.reduce((sum, result) => sum + result.failed, 0);

@@ -8,14 +8,20 @@ namespace {
 
 constexpr int64_t alignment = 256 / sizeof(float);
 
+at::Tensor zeros_on(c10::Device device, int64_t elements, at::ScalarType dtype) {
+  if (device.is_cpu()) return zero_pages(elements, dtype);
+  return at::zeros({elements}, at::TensorOptions(dtype).device(device));
+}
+
 int64_t buffer_bytes(const at::Tensor& buffer) { return buffer.defined() ? static_cast<int64_t>(buffer.nbytes()) : 0; }
 
 }  // namespace
 
-Arena::Arena(std::vector<ParameterInfo> parameters, at::ScalarType compute) : parameters_(std::move(parameters)) {
+Arena::Arena(std::vector<ParameterInfo> parameters, at::ScalarType compute, c10::Device device)
+    : parameters_(std::move(parameters)) {
   const auto count = static_cast<int64_t>(parameters_.size());
-  bounds_ = at::empty({count, 2}, at::kLong);
-  auto bounds = bounds_.accessor<int64_t, 2>();
+  const at::Tensor host_bounds = at::empty({count, 2}, at::kLong);
+  auto bounds = host_bounds.accessor<int64_t, 2>();
   for (int64_t i = 0; i < count; ++i) {
     const ParameterInfo& parameter = parameters_[i];
     if (!parameter.joined) elements_ = (elements_ + alignment - 1) / alignment * alignment;
@@ -25,8 +31,9 @@ Arena::Arena(std::vector<ParameterInfo> parameters, at::ScalarType compute) : pa
     bounds[i][1] = elements_;
     index_.emplace(parameter.name, static_cast<size_t>(i));
   }
-  values_ = zero_pages(elements_, at::kFloat);
-  if (compute != at::kFloat) compute_ = zero_pages(elements_, compute);
+  bounds_ = host_bounds.to(device);
+  values_ = zeros_on(device, elements_, at::kFloat);
+  if (compute != at::kFloat) compute_ = zeros_on(device, elements_, compute);
 }
 
 void Arena::refresh_compute() {
@@ -57,17 +64,17 @@ at::Tensor Arena::joined_view(const at::Tensor& buffer, size_t index, size_t cou
 }
 
 void Arena::allocate_gradients() {
-  if (!gradients_.defined()) gradients_ = zero_pages(elements_, at::kFloat);
+  if (!gradients_.defined()) gradients_ = zeros_on(values_.device(), elements_, at::kFloat);
 }
 
 void Arena::allocate_moments() {
   if (moment1_.defined()) return;
-  moment1_ = zero_pages(elements_, at::kFloat);
-  moment2_ = zero_pages(elements_, at::kFloat);
+  moment1_ = zeros_on(values_.device(), elements_, at::kFloat);
+  moment2_ = zeros_on(values_.device(), elements_, at::kFloat);
 }
 
 void Arena::allocate_start() {
-  if (!start_.defined()) start_ = zero_pages(elements_, at::kFloat);
+  if (!start_.defined()) start_ = zeros_on(values_.device(), elements_, at::kFloat);
 }
 
 void Arena::keep_start() {

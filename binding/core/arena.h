@@ -18,7 +18,8 @@ namespace steadytune {
 class Arena {
  public:
   /// With `compute` bfloat16 a copy of all values in that dtype is kept beside them.
-  explicit Arena(std::vector<ParameterInfo> parameters, at::ScalarType compute = at::kFloat);
+  explicit Arena(std::vector<ParameterInfo> parameters, at::ScalarType compute = at::kFloat,
+                 c10::Device device = at::kCPU);
 
   const std::vector<ParameterInfo>& parameters() const { return parameters_; }
   /// Throws ERR_INTERNAL on an unknown name.
@@ -50,7 +51,7 @@ class Arena {
   const at::Tensor& moment2() const { return moment2_; }
   /// Undefined when it is not kept.
   const at::Tensor& start() const { return start_; }
-  /// int64 [parameters, 2]: first element and one past the last.
+  /// int64 [parameters, 2], on the device: first element and one past the last.
   const at::Tensor& bounds() const { return bounds_; }
 
   /// A model that only predicts has values alone.

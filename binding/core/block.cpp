@@ -13,7 +13,7 @@ at::Tensor attend(const Pass& pass, const at::Tensor& qkv, int64_t heads, bool c
   const auto& [batch, draws, stop, form] = pass;
   return std::get<0>(operators::packed_attention(qkv, batch.row_offsets, batch.row_numbers, heads, causal,
                                                  draws.dropout ? p : 0, draws.seed, layer, static_cast<int64_t>(site),
-                                                 draws.step));
+                                                 draws.step, draws.counter));
 }
 
 }  // namespace

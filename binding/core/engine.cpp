@@ -2,10 +2,13 @@
 
 #include <ATen/core/grad_mode.h>
 
+#include <bit>
 #include <cmath>
 #include <cstring>
+#include <utility>
 
 #include "core/block_cache.h"
+#include "core/bucket.h"
 #include "core/error.h"
 #include "core/operators.h"
 #include "core/zero_pages.h"
@@ -58,19 +61,43 @@ void check_mixout(const ParameterInfo& parameter, const Mixout& mixout) {
   }
 }
 
+/// A copy that nobody else writes.
+at::Tensor host_copy(const at::Tensor& values) { return values.is_cpu() ? values.clone() : values.to(at::kCPU); }
+
+/// All that a recorded step holds by value, and the sizes of what it reads.
+StepRecordings::Key key_of(const std::vector<PackedBatch>& parts, const StepOptions& options) {
+  StepRecordings::Key key{options.dropout, options.bias_correction};
+  for (double number : {options.betas[0], options.betas[1], options.eps, options.max_grad_norm}) {
+    key.push_back(std::bit_cast<int64_t>(number));
+  }
+  for (const PackedBatch& part : parts) {
+    key.push_back(part.tokens());
+    key.push_back(part.rows());
+  }
+  return key;
+}
+
+StepResult step_result(double loss, double squared_norm) {
+  const double norm = std::sqrt(squared_norm);
+  return {loss, norm, std::isfinite(loss) && std::isfinite(norm)};
+}
+
 }  // namespace
 
-Engine::Engine(const EncoderShape& shape, at::ScalarType compute, Form form)
-    : shape_((shape.check(), shape)),
+Engine::Engine(const EncoderShape& shape, at::ScalarType compute, Form form, std::unique_ptr<Device> device)
+    : device_(std::move(device)),
+      shape_((shape.check(), shape)),
       form_(form),
-      arena_(Model::parameters(shape), form == Form::fused ? compute : at::kFloat),
+      arena_(Model::parameters(shape), form == Form::fused ? compute : at::kFloat, device_->place()),
       model_(Model::make(shape_, arena_, compute, form)),
-      touched_words_(arena_, arena_.index_of("embeddings.word.weight")) {}
+      touched_words_(arena_, arena_.index_of("embeddings.word.weight")),
+      outcome_(at::zeros({2}, at::TensorOptions(at::kDouble).device(device_->place()))),
+      recordings_(*device_) {}
 
 Engine::~Engine() { BlockCache::release_installed(); }
 
 int64_t Engine::bytes() const {
-  int64_t bytes = arena_.bytes();
+  int64_t bytes = device_->is_cpu() ? arena_.bytes() : 0;
   for (const auto& [slot, values] : snapshots_) bytes += static_cast<int64_t>(values.nbytes());
   return bytes;
 }
@@ -138,6 +165,7 @@ void Engine::set_plan(const std::vector<ParameterPlan>& plan, int64_t init_seed,
   for (const ParameterPlan& entry : plan) {
     needs_start |= entry.mixout.has_value() || (entry.decay_towards_start && entry.weight_decay > 0);
   }
+  if (needs_start != arena_.start().defined()) recordings_.clear();
   if (needs_start) {
     arena_.keep_start();
   } else {
@@ -145,8 +173,8 @@ void Engine::set_plan(const std::vector<ParameterPlan>& plan, int64_t init_seed,
   }
   model_->mix_parameters(plan);
   arena_.allocate_moments();
-  zero_again(arena_.moment1());
-  zero_again(arena_.moment2());
+  zero_buffer(arena_.moment1());
+  zero_buffer(arena_.moment2());
 }
 
 void Engine::train_with(const std::vector<ParameterPlan>& plan) {
@@ -157,101 +185,211 @@ void Engine::train_with(const std::vector<ParameterPlan>& plan) {
     any_trained_ |= !plan[i].frozen;
   }
   model_->train_parameters(frozen);
-  zero_again(arena_.gradients());
-  plan_ = plan;
+  zero_buffer(arena_.gradients());
   touched_words_.clear();
-  segments_ = cut_segments(arena_, plan_, touched_words_, {});
+  if (plan_ != plan) {
+    recordings_.clear();
+    plan_ = plan;
+    segments_ = {};
+  }
+  recut_segments();
+}
+
+void Engine::zero_buffer(const at::Tensor& buffer) const {
+  if (buffer.is_cpu()) {
+    zero_again(buffer);
+  } else {
+    buffer.zero_();
+  }
+}
+
+/// On a GPU the table has room for all words from the start: recorded steps know where it lies, and the norm is summed
+/// in the same order however many have been touched.
+void Engine::recut_segments() {
+  Segments cut = cut_segments(arena_, plan_, touched_words_, model_->half_spans());
+  if (device_->is_cpu()) {
+    segments_ = std::move(cut);
+    return;
+  }
+  const int64_t room = most_segments(plan_, touched_words_);
+  const auto put = [&](at::Tensor& place, const at::Tensor& values) {
+    std::vector<int64_t> sizes = values.sizes().vec();
+    sizes[0] = room;
+    if (!place.defined()) place = at::zeros(sizes, values.options().device(device_->place()));
+    const at::Tensor staged = device_->host_tensor(sizes, values.scalar_type());
+    staged.zero_();
+    staged.narrow(0, 0, values.size(0)).copy_(values);
+    place.copy_(staged, /*non_blocking=*/true);
+  };
+  put(segments_.bounds, cut.bounds);
+  put(segments_.settings, cut.settings);
+  put(segments_.flags, cut.flags);
+  segments_.words = cut.words;
 }
 
 /// Words outside the step before have no gradient to be cleared of.
 void Engine::zero_gradients(bool one_part) {
   model_->clear_gradients(touched_words_.table(), one_part);
-  touched_words_.zero_marked(arena_.gradients());
+  if (device_->is_cpu()) {
+    touched_words_.zero_marked(arena_.gradients());
+  } else {
+    // 10 times the bytes that need it, and a twentieth of a millisecond.
+    arena_.gradient(touched_words_.table()).zero_();
+  }
 }
 
-void Engine::accumulate(const PackedBatch& batch, const DrawKey& draws, int64_t rows_of_step, double& loss,
-                        const std::atomic<bool>& stop) {
-  if (!batch.labels.defined()) throw Error("ERR_DATA", "a training batch has no labels");
-  touched_words_.mark(batch.token_ids);
-  if (batch.decoder_ids.defined()) touched_words_.mark(batch.decoder_ids);
+std::vector<PackedBatch> Engine::pack_parts(const std::vector<BatchRows>& parts) const {
+  std::vector<PackedBatch> packed;
+  for (const BatchRows& part : parts) {
+    packed.push_back(pack(part, shape_, replays() ? bucket_of(static_cast<int64_t>(part.token_ids.size())) : 0));
+    if (!packed.back().labels.defined()) throw Error("ERR_DATA", "a training batch has no labels");
+  }
+  return packed;
+}
+
+void Engine::touch_words(const std::vector<PackedBatch>& parts) {
+  for (const PackedBatch& part : parts) {
+    const int64_t tokens = part.host_row_offsets[-1].item<int64_t>();
+    for (const at::Tensor* ids : {&part.token_ids, &part.decoder_ids}) {
+      if (!ids->defined()) continue;
+      const at::Tensor real = ids->narrow(0, 0, tokens);
+      device_->is_cpu() ? touched_words_.mark(real) : touched_words_.touch(real);
+    }
+  }
+  if (touched_words_.count() != segments_.words || model_->half_spans() != segments_.half_spans) recut_segments();
+}
+
+at::Tensor Engine::accumulate(const PackedBatch& batch, const DrawKey& draws, int64_t rows_of_step,
+                              const std::atomic<bool>& stop) {
   const Model::Output output = model_->forward({batch, draws, stop, form_}, false);
   const at::Tensor part = summed_loss(shape_, output.logits, batch.labels) / static_cast<double>(rows_of_step);
   part.backward();
-  loss += part.item<double>();
+  return part.detach();
 }
 
-StepResult Engine::train(const std::vector<PackedBatch>& parts, const StepOptions& options,
-                         const std::atomic<bool>& stop) {
-  if (plan_.empty() || !arena_.moment1().defined()) throw Error("ERR_CONFIG", "train was called before setPlan");
-  if (!any_trained_) throw Error("ERR_CONFIG", "the plan freezes every parameter, so there is nothing to train");
-  if (parts.empty()) throw Error("ERR_DATA", "a training step has no rows");
-  check_step(options);
-
+void Engine::run_step(const StepInputs& inputs, const StepOptions& options, const std::atomic<bool>& stop) {
   int64_t rows = 0;
-  for (const PackedBatch& part : parts) rows += part.rows();
-  arena_.refresh_compute();
-  zero_gradients(parts.size() == 1);
-  DrawKey draws{
-      .seed = options.order_seed, .step = options.step, .part = 0, .dropout = options.dropout, .mixout = true};
-  StepResult result{0, 0, true};
-  for (const PackedBatch& part : parts) {
-    accumulate(part, draws, rows, result.loss, stop);
+  for (const PackedBatch& part : inputs.parts()) rows += part.rows();
+  const at::Tensor loss = outcome_[0];
+  const at::Tensor squared_norm = outcome_[1];
+  loss.zero_();
+  zero_gradients(inputs.parts().size() == 1);
+  if (device_->is_cpu()) touch_words(inputs.parts());
+  DrawKey draws{.dropout = options.dropout, .mixout = true};
+  if (device_->is_cpu()) {
+    draws.seed = options.order_seed;
+    draws.step = options.step;
+  } else {
+    draws.counter = inputs.counter();
+  }
+  for (const PackedBatch& part : inputs.parts()) {
+    loss.add_(accumulate(part, draws, rows, stop));
     ++draws.part;
   }
 
   const at::NoGradGuard no_grad;
   model_->finish_gradients();
-  std::vector<size_t> half_spans = model_->half_spans();
-  if (touched_words_.count() != segments_.words || half_spans != segments_.half_spans) {
-    segments_ = cut_segments(arena_, plan_, touched_words_, std::move(half_spans));
-  }
   const auto& [bounds, settings, flags, words, halves] = segments_;
-  const at::Tensor squared_norm = operators::squared_norm(arena_.gradients(), bounds, flags);
-  result.grad_norm = std::sqrt(squared_norm.item<double>());
-  result.finite = std::isfinite(result.loss) && std::isfinite(result.grad_norm);
-  if (!result.finite) return result;
-  const std::optional<at::Tensor> start =
-      arena_.start().defined() ? std::optional<at::Tensor>(arena_.start()) : std::nullopt;
-  const std::optional<at::Tensor> copy =
-      arena_.compute().defined() ? std::optional<at::Tensor>(arena_.compute()) : std::nullopt;
-  operators::adamw_(arena_.values(), arena_.gradients(), arena_.moment1(), arena_.moment2(), start, bounds, settings,
-                    flags, squared_norm, options.learning_rate, options.betas[0], options.betas[1], options.eps,
-                    options.bias_correction, options.step, options.max_grad_norm, copy);
-  return result;
+  squared_norm.copy_(operators::squared_norm(arena_.gradients(), bounds, flags));
+  const auto given = [](const at::Tensor& buffer) {
+    return buffer.defined() ? std::optional<at::Tensor>(buffer) : std::nullopt;
+  };
+  operators::adamw_scheduled_(
+      arena_.values(), arena_.gradients(), arena_.moment1(), arena_.moment2(), given(arena_.start()), bounds, settings,
+      flags, squared_norm, loss, inputs.learning_rate(), inputs.counter(), inputs.diverged_at(), options.betas[0],
+      options.betas[1], options.eps, options.bias_correction, options.max_grad_norm, given(arena_.compute()));
 }
 
-ForwardResult Engine::forward(const PackedBatch& batch, bool hidden_states, const std::atomic<bool>& stop) {
+Late<StepResult> Engine::outcome() const {
+  const at::Tensor host = device_->host_tensor({2}, at::kDouble);
+  host.copy_(outcome_, /*non_blocking=*/true);
+  return {device_->mark(), [host] {
+            const double* numbers = host.const_data_ptr<double>();
+            return step_result(numbers[0], numbers[1]);
+          }};
+}
+
+Late<StepResult> Engine::train(const std::vector<BatchRows>& rows, const StepOptions& options,
+                               const std::atomic<bool>& stop) {
+  if (plan_.empty() || !arena_.moment1().defined()) throw Error("ERR_CONFIG", "train was called before setPlan");
+  if (!any_trained_) throw Error("ERR_CONFIG", "the plan freezes every parameter, so there is nothing to train");
+  if (rows.empty()) throw Error("ERR_DATA", "a training step has no rows");
+  check_step(options);
+  const std::vector<PackedBatch> parts = pack_parts(rows);
+
+  arena_.refresh_compute();
+  // Recorded work does nothing on the host.
+  if (!device_->is_cpu()) touch_words(parts);
+  // A step on a GPU is queued in less time than a block takes on the CPU.
+  static const std::atomic<bool> never{false};
+  const std::atomic<bool>& stop_at = device_->is_cpu() ? stop : never;
+  const auto write = [&](StepInputs& inputs) {
+    inputs.write(parts, options.step, options.order_seed, options.learning_rate);
+  };
+  const auto body = [&](const StepInputs& inputs) { run_step(inputs, options, stop_at); };
+  try {
+    if (replays()) {
+      recordings_.run(key_of(parts, options), parts, write, body);
+    } else {
+      recordings_.queue(parts, write, body);
+    }
+  } catch (...) {
+    // What the step has taken is free again; another shape may need it as one piece.
+    device_->release_cache();
+    throw;
+  }
+  return outcome();
+}
+
+Late<ForwardResult> Engine::forward(const BatchRows& rows, bool hidden_states, const std::atomic<bool>& stop) {
   const at::NoGradGuard no_grad;
   arena_.refresh_compute();
+  const std::vector<PackedBatch> parts{pack(rows, shape_)};
+  StepInputs inputs(*device_, parts);
+  inputs.write(parts, 0, 0, 0);
+  const PackedBatch& batch = inputs.parts().front();
   const Model::Output output = model_->forward({batch, {}, stop, form_}, hidden_states);
-  ForwardResult result;
-  result.logits = output.logits.contiguous();
-  if (batch.labels.defined()) {
-    result.loss = summed_loss(shape_, output.logits, batch.labels).item<double>() / static_cast<double>(batch.rows());
-  }
+  ForwardResult late;
+  late.logits = queue_host_copy(output.logits);
+  at::Tensor loss;
+  if (batch.labels.defined()) loss = queue_host_copy(summed_loss(shape_, output.logits, batch.labels));
   if (hidden_states) {
-    result.hidden_states = at::stack(output.hidden_states).to(at::kFloat).contiguous();
-    result.pooled = output.pooled.contiguous();
+    late.hidden_states = queue_host_copy(at::stack(output.hidden_states).to(at::kFloat));
+    late.pooled = queue_host_copy(output.pooled);
   }
-  return result;
+  return {device_->mark(), [late, loss, rows = batch.rows()] {
+            ForwardResult result = late;
+            if (loss.defined()) result.loss = loss.item<double>() / static_cast<double>(rows);
+            return result;
+          }};
 }
 
-StepResult Engine::gradients(const PackedBatch& batch, const std::atomic<bool>& stop) {
+at::Tensor Engine::queue_host_copy(const at::Tensor& values) const {
+  if (device_->is_cpu()) return values.contiguous();
+  const at::Tensor host = device_->host_tensor(values.sizes(), values.scalar_type());
+  host.copy_(values, /*non_blocking=*/true);
+  return host;
+}
+
+StepResult Engine::gradients(const BatchRows& rows, const std::atomic<bool>& stop) {
   if (plan_.empty()) train_with(std::vector<ParameterPlan>(arena_.parameters().size()));
   arena_.refresh_compute();
+  const std::vector<PackedBatch> parts{pack(rows, shape_)};
+  if (!parts.front().labels.defined()) throw Error("ERR_DATA", "gradients need a batch with labels");
+  StepInputs inputs(*device_, parts);
+  inputs.write(parts, 0, 0, 0);
   zero_gradients(false);
-  StepResult result{0, 0, true};
-  accumulate(batch, {}, batch.rows(), result.loss, stop);
+  touch_words(parts);
+  const at::Tensor loss = accumulate(inputs.parts().front(), {}, parts.front().rows(), stop);
   const at::NoGradGuard no_grad;
   model_->finish_gradients();
-  segments_ = cut_segments(arena_, plan_, touched_words_, {});
-  result.grad_norm =
-      std::sqrt(operators::squared_norm(arena_.gradients(), segments_.bounds, segments_.flags).item<double>());
-  result.finite = std::isfinite(result.loss) && std::isfinite(result.grad_norm);
-  return result;
+  const at::Tensor squared_norm = operators::squared_norm(arena_.gradients(), segments_.bounds, segments_.flags);
+  return step_result(loss.item<double>(), squared_norm.item<double>());
 }
 
-at::Tensor Engine::read_parameter(const std::string& name) const { return arena_.value(arena_.index_of(name)).clone(); }
+at::Tensor Engine::read_parameter(const std::string& name) const {
+  return host_copy(arena_.value(arena_.index_of(name)));
+}
 
 at::Tensor Engine::read_gradient(const std::string& name) const {
   if (!arena_.gradients().defined()) throw Error("ERR_INTERNAL", "no gradient has been computed yet");
@@ -284,7 +422,7 @@ at::Tensor Engine::read_buffer(ArenaBuffer buffer, const std::optional<ElementRa
     throw Error("ERR_INTERNAL", "a buffer of " + std::to_string(length) + " values was read from " +
                                     std::to_string(begin) + " to " + std::to_string(end));
   }
-  return length == 0 ? at::empty({0}, at::kFloat) : buffer_of(buffer).narrow(0, begin, end - begin).clone();
+  return length == 0 ? at::empty({0}, at::kFloat) : host_copy(buffer_of(buffer).narrow(0, begin, end - begin));
 }
 
 void Engine::write_buffer(ArenaBuffer buffer, const float* values, size_t count, std::optional<int64_t> begin) {
@@ -295,15 +433,22 @@ void Engine::write_buffer(ArenaBuffer buffer, const float* values, size_t count,
                                  " values does not fit a model of " + std::to_string(arena_.elements()));
   }
   if (buffer == ArenaBuffer::moment1 || buffer == ArenaBuffer::moment2) arena_.allocate_moments();
-  if (buffer == ArenaBuffer::start) arena_.allocate_start();
+  if (buffer == ArenaBuffer::start && !arena_.start().defined()) {
+    arena_.allocate_start();
+    recordings_.clear();
+  }
   const at::Tensor& target = buffer_of(buffer);
-  copy_to_pages(target.mutable_data_ptr<float>() + begin.value_or(0), values, size);
+  if (target.is_cpu()) {
+    copy_to_pages(target.mutable_data_ptr<float>() + begin.value_or(0), values, size);
+  } else {
+    target.narrow(0, begin.value_or(0), size).copy_(at::from_blob(const_cast<float*>(values), {size}, at::kFloat));
+  }
   if (buffer == ArenaBuffer::parameters) arena_.values_changed();
   if (!plan_.empty() && (buffer == ArenaBuffer::moment1 || buffer == ArenaBuffer::moment2)) {
     touched_words_.adopt(target);
   }
   adopt_moved_words();
-  if (!plan_.empty()) segments_ = cut_segments(arena_, plan_, touched_words_, {});
+  if (!plan_.empty()) recut_segments();
 }
 
 /// Decay towards the start moves untouched words as well once they lie elsewhere.
@@ -315,8 +460,8 @@ void Engine::adopt_moved_words() {
 
 void Engine::snapshot(const std::string& slot) {
   at::Tensor& copy = snapshots_[slot];
-  if (!copy.defined()) copy = at::empty_like(arena_.values());
-  copy.copy_(arena_.values());
+  if (!copy.defined()) copy = device_->host_tensor(arena_.values().sizes(), at::kFloat);
+  copy.copy_(arena_.values(), /*non_blocking=*/true);
 }
 
 const at::Tensor& Engine::find_snapshot(const std::string& slot) const {
@@ -327,7 +472,7 @@ const at::Tensor& Engine::find_snapshot(const std::string& slot) const {
 
 void Engine::restore(const std::string& slot) {
   const at::NoGradGuard no_grad;
-  arena_.values().copy_(find_snapshot(slot));
+  arena_.values().copy_(find_snapshot(slot), /*non_blocking=*/true);
   arena_.values_changed();
   adopt_moved_words();
 }
@@ -335,14 +480,17 @@ void Engine::restore(const std::string& slot) {
 void Engine::drop_snapshot(const std::string& slot) { snapshots_.erase(slot); }
 
 at::Tensor Engine::read_snapshot(const std::string& slot, const std::string& name) const {
-  return arena_.view(find_snapshot(slot), arena_.index_of(name)).clone();
+  const at::Tensor& values = find_snapshot(slot);
+  device_->mark()->wait();
+  return arena_.view(values, arena_.index_of(name)).clone();
 }
 
 std::vector<std::pair<std::string, double>> Engine::distances() const {
   if (!arena_.start().defined()) {
     throw Error("ERR_INTERNAL", "distances need the start values, which this plan does not keep");
   }
-  const at::Tensor squares = operators::segment_squared_distance(arena_.values(), arena_.start(), arena_.bounds());
+  const at::Tensor squares =
+      operators::segment_squared_distance(arena_.values(), arena_.start(), arena_.bounds()).to(at::kCPU);
   const auto square = squares.accessor<double, 1>();
   std::vector<std::pair<std::string, double>> groups;
   for (size_t i = 0; i < arena_.parameters().size(); ++i) {

@@ -35,9 +35,11 @@ struct Draws {
   int64_t layer;
   int64_t site;
   int64_t step;
+  operators::Counter counter;
 
   static Draws of(const Pass& pass, double p, int64_t layer, Site site) {
-    return {pass.draws.dropout ? p : 0, pass.draws.seed, layer, static_cast<int64_t>(site), pass.draws.step};
+    return {pass.draws.dropout ? p : 0, pass.draws.seed, layer,
+            static_cast<int64_t>(site), pass.draws.step, pass.draws.counter};
   }
 };
 
@@ -46,7 +48,8 @@ at::Tensor weight_of(const DrawKey& draws, const Leaf& leaf) {
   if (!leaf.mixing || !draws.mixout) return leaf.copy;
   const auto& [target, p, how, place] = *leaf.mixing;
   return operators::mixout(leaf.master(), target, std::nullopt, p, how.column, how.exact_gradient,
-                           leaf.copy.scalar_type(), draws.seed, place.layer, place.site, draws.step, draws.part);
+                           leaf.copy.scalar_type(), draws.seed, place.layer, place.site, draws.step, draws.part,
+                           draws.counter);
 }
 
 /// The tokens on both sides of a weight: left^T right is a gradient.
@@ -66,7 +69,7 @@ void add_products(const DrawKey& draws, const Leaf& weight, std::initializer_lis
     for (const auto& [left, right] : parts) products.push_back(product_over_tokens(left, right));
     const at::Tensor more =
         operators::mixout_backward(at::cat(products), std::nullopt, p, how.column, how.exact_gradient, draws.seed,
-                                   place.layer, place.site, draws.step, draws.part);
+                                   place.layer, place.site, draws.step, draws.part, draws.counter);
     add ? grad.add_(more) : grad.copy_(more);
     return;
   }
@@ -98,15 +101,15 @@ struct End {
     at::Tensor y;
     std::tie(y, normalized, rstd) = operators::dropout_add_norm(
         x, output.bias.master(), residual, norm.weight.master(), norm.bias.master(), norm.eps, lines.rows,
-        lines.positions, draws.p, draws.seed, draws.layer, draws.site, draws.step);
+        lines.positions, draws.p, draws.seed, draws.layer, draws.site, draws.step, draws.counter);
     return y;
   }
 
   /// Gradients of x and of the residual; without dropout they are one tensor.
   std::pair<at::Tensor, at::Tensor> backward(const at::Tensor& grad_y) const {
-    auto [grad_x, grad_residual, grad_bias, grad_weight, grad_norm_bias] =
-        operators::dropout_add_norm_backward(grad_y, normalized, rstd, norm.weight.master(), lines.rows,
-                                             lines.positions, draws.p, draws.seed, draws.layer, draws.site, draws.step);
+    auto [grad_x, grad_residual, grad_bias, grad_weight, grad_norm_bias] = operators::dropout_add_norm_backward(
+        grad_y, normalized, rstd, norm.weight.master(), lines.rows, lines.positions, draws.p, draws.seed, draws.layer,
+        draws.site, draws.step, draws.counter);
     add(output.bias, grad_bias);
     add(norm.weight, grad_weight);
     add(norm.bias, grad_norm_bias);
@@ -128,7 +131,7 @@ struct EmbeddedTokens : torch::CustomClassHolder {
     std::tie(y, normalized, rstd) = operators::embed(
         part.word.table.master(), part.position.table.master(), segment, part.word_ids, batch.position_ids, segment_ids,
         part.word_scale, part.norm.weight.master(), part.norm.bias.master(), part.norm.eps, part.dtype,
-        batch.token_rows, batch.positions, draws.p, draws.seed, draws.layer, draws.site, draws.step);
+        batch.token_rows, batch.positions, draws.p, draws.seed, draws.layer, draws.site, draws.step, draws.counter);
     return y;
   }
 
@@ -140,7 +143,7 @@ struct EmbeddedTokens : torch::CustomClassHolder {
     const auto [grad_weight, grad_norm_bias] = operators::embed_backward(
         grad.contiguous(), normalized, rstd, part.norm.weight.master(), part.word_ids, batch.position_ids, segment_ids,
         part.word_scale, gradient(&part.word), gradient(&part.position), gradient(part.segment), batch.token_rows,
-        batch.positions, draws.p, draws.seed, draws.layer, draws.site, draws.step);
+        batch.positions, draws.p, draws.seed, draws.layer, draws.site, draws.step, draws.counter);
     add(part.norm.weight, grad_weight);
     add(part.norm.bias, grad_norm_bias);
     return {};
@@ -176,7 +179,7 @@ struct AttentionHalf : torch::CustomClassHolder {
     qkv = product(part.qkv.bias.copy, x, qkv_weight.t());
     std::tie(context, logsumexp) =
         operators::packed_attention(qkv, batch.row_offsets, batch.row_numbers, part.heads, part.causal, draws.p,
-                                    draws.seed, draws.layer, draws.site, draws.step);
+                                    draws.seed, draws.layer, draws.site, draws.step, draws.counter);
     return end.forward(product(context, output_weight.t()), x);
   }
 
@@ -186,7 +189,7 @@ struct AttentionHalf : torch::CustomClassHolder {
     add_product(key, part.output.weight, grad_y, context);
     const at::Tensor grad_qkv = operators::packed_attention_backward(
         product(grad_y, output_weight), qkv, context, logsumexp, batch.row_offsets, batch.row_numbers, part.heads,
-        part.causal, draws.p, draws.seed, draws.layer, draws.site, draws.step);
+        part.causal, draws.p, draws.seed, draws.layer, draws.site, draws.step, draws.counter);
     add_product(key, part.qkv.weight, grad_qkv, x);
     if (part.qkv.bias.trained()) add(part.qkv.bias, operators::column_sums(grad_qkv));
     if (!x_wanted) return {};
@@ -231,9 +234,9 @@ struct SummaryAttentionHalf : torch::CustomClassHolder {
     summary = x.index_select(0, batch.summary_tokens);
     query = product(bias.narrow(0, 0, hidden), summary, query_weight().t());
     key_value = product(bias.narrow(0, hidden, 2 * hidden), x, key_value_weight().t());
-    std::tie(context, logsumexp) =
-        operators::summary_attention(query, key_value, batch.row_offsets, batch.row_numbers, batch.summary_positions,
-                                     part.heads, draws.p, draws.seed, draws.layer, draws.site, draws.step);
+    std::tie(context, logsumexp) = operators::summary_attention(
+        query, key_value, batch.row_offsets, batch.row_numbers, batch.summary_positions, part.heads, draws.p,
+        draws.seed, draws.layer, draws.site, draws.step, draws.counter);
     return end.forward(product(context, output_weight.t()), summary);
   }
 
@@ -242,7 +245,7 @@ struct SummaryAttentionHalf : torch::CustomClassHolder {
     add_product(key, part.output.weight, grad_y, context);
     const auto [grad_query, grad_key_value] = operators::summary_attention_backward(
         product(grad_y, output_weight), query, key_value, logsumexp, batch.row_offsets, batch.row_numbers,
-        batch.summary_positions, part.heads, draws.p, draws.seed, draws.layer, draws.site, draws.step);
+        batch.summary_positions, part.heads, draws.p, draws.seed, draws.layer, draws.site, draws.step, draws.counter);
     add_products(key, part.qkv.weight, {{grad_query, summary}, {grad_key_value, x}});
     if (part.qkv.bias.trained()) {
       add(part.qkv.bias, at::cat({operators::column_sums(grad_query), operators::column_sums(grad_key_value)}));
@@ -289,9 +292,9 @@ struct FeedForwardHalf : torch::CustomClassHolder {
     intermediate_weight = weight_of(key, part.intermediate.weight);
     output_weight = weight_of(key, part.output.weight);
     widened = product(x, intermediate_weight.t());
-    activated =
-        operators::bias_activation(widened, part.intermediate.bias.master(), code(), end.lines.rows,
-                                   end.lines.positions, draws.p, draws.seed, draws.layer, draws.site, draws.step);
+    activated = operators::bias_activation(widened, part.intermediate.bias.master(), code(), end.lines.rows,
+                                           end.lines.positions, draws.p, draws.seed, draws.layer, draws.site,
+                                           draws.step, draws.counter);
     return end.forward(product(activated, output_weight.t()), x);
   }
 
@@ -301,7 +304,7 @@ struct FeedForwardHalf : torch::CustomClassHolder {
     add_product(key, part.output.weight, grad_y, activated);
     auto [grad_widened, grad_bias] = operators::bias_activation_backward(
         product(grad_y, output_weight), widened, part.intermediate.bias.master(), code(), end.lines.rows,
-        end.lines.positions, draws.p, draws.seed, draws.layer, draws.site, draws.step);
+        end.lines.positions, draws.p, draws.seed, draws.layer, draws.site, draws.step, draws.counter);
     add(part.intermediate.bias, grad_bias);
     add_product(key, part.intermediate.weight, grad_widened, x);
     if (!x_wanted) return {};

@@ -20,8 +20,16 @@ class Lookup : public torch::autograd::Function<Lookup> {
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  torch::autograd::variable_list output_gradients) {
-    context->saved_data["gradient"].toTensor().index_add_(0, context->saved_data["ids"].toTensor(),
-                                                          output_gradients[0]);
+    at::Tensor gradient = context->saved_data["gradient"].toTensor();
+    const at::Tensor ids = context->saved_data["ids"].toTensor();
+    if (gradient.is_cuda()) {
+      // index_add_ adds in no fixed order there; this sorts. Unsafe: checking the ids would wait for the device, and
+      // they were checked when the batch was packed.
+      const c10::List<std::optional<at::Tensor>> rows({ids.to(at::kLong)});
+      at::_index_put_impl_(gradient, rows, output_gradients[0], /*accumulate=*/true, /*unsafe=*/true);
+    } else {
+      gradient.index_add_(0, ids, output_gradients[0]);
+    }
     return {at::Tensor(), at::Tensor(), at::Tensor()};
   }
 };
@@ -32,7 +40,7 @@ at::Tensor weight_of(const Pass& pass, const Leaf& leaf, at::ScalarType dtype) {
   if (!leaf.mixing || !pass.draws.mixout) return leaf.value.to(dtype);
   const auto& [target, p, how, place] = *leaf.mixing;
   return operators::mixout(leaf.value, target, std::nullopt, p, how.column, how.exact_gradient, dtype, pass.draws.seed,
-                           place.layer, place.site, pass.draws.step, pass.draws.part);
+                           place.layer, place.site, pass.draws.step, pass.draws.part, pass.draws.counter);
 }
 
 at::Tensor Linear::operator()(const Pass& pass, const at::Tensor& x) const {
@@ -41,6 +49,10 @@ at::Tensor Linear::operator()(const Pass& pass, const at::Tensor& x) const {
 }
 
 at::Tensor Norm::operator()(const at::Tensor& x) const {
+  // CUDA's LayerNorm takes no weights of another dtype than x; the CPU's computes in float32 as well.
+  if (x.is_cuda() && x.scalar_type() != at::kFloat) {
+    return at::layer_norm(x.to(at::kFloat), {x.size(-1)}, weight.value, bias.value, eps).to(x.scalar_type());
+  }
   return at::layer_norm(x, {x.size(-1)}, weight.value, bias.value, eps);
 }
 
@@ -64,13 +76,13 @@ at::Tensor activate(Activation activation, const at::Tensor& x) {
 at::Tensor drop_tokens(const Pass& pass, const at::Tensor& x, double p, int64_t layer, Site site) {
   const auto& [batch, draws, stop, form] = pass;
   return operators::dropout(x, batch.token_rows, batch.positions, draws.dropout ? p : 0, draws.seed, layer,
-                            static_cast<int64_t>(site), draws.step);
+                            static_cast<int64_t>(site), draws.step, draws.counter);
 }
 
 at::Tensor drop_rows(const Pass& pass, const at::Tensor& x, double p, Site site) {
   const auto& [batch, draws, stop, form] = pass;
   return operators::dropout(x, batch.row_numbers, batch.row_zeros, draws.dropout ? p : 0, draws.seed, 0,
-                            static_cast<int64_t>(site), draws.step);
+                            static_cast<int64_t>(site), draws.step, draws.counter);
 }
 
 }  // namespace steadytune

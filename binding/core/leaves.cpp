@@ -32,9 +32,11 @@ void Leaves::write_whole(const Leaf& leaf) {
 }
 
 std::vector<size_t> Leaves::half_spans() const {
-  std::vector<size_t> spans(arena_.parameters().size());
+  std::vector<size_t> spans;
   for (const Leaf& leaf : leaves_) {
-    if (leaf.half) spans[leaf.index] = leaf.count;
+    if (!leaf.half) continue;
+    spans.resize(arena_.parameters().size());
+    spans[leaf.index] = leaf.count;
   }
   return spans;
 }
@@ -86,7 +88,7 @@ void Leaves::train(const std::vector<bool>& frozen) {
     if (!trained) continue;
     leaf.value.set_requires_grad(true);
     leaf.value.mutable_grad() = arena_.joined_gradient(leaf.index, leaf.count);
-    if (leaf.whole && arena_.compute().defined()) {
+    if (leaf.whole && arena_.compute().defined() && arena_.compute().is_cpu()) {
       const at::Tensor numbers = leaf.gradient().view(-1);
       leaf.half_gradient = numbers.view(at::kBFloat16).narrow(0, 0, numbers.numel()).view(leaf.value.sizes());
     }

@@ -69,7 +69,7 @@ class Leaves {
   /// Clears the gradients of all but the parameter `except` for a new step, whole ones by calling them stale. A step of
   /// one part may keep gradients in bfloat16.
   void clear_gradients(size_t except, bool one_part);
-  /// For each parameter that begins a gradient in bfloat16 how many it spans; 0 for all others.
+  /// For each parameter that begins a gradient in bfloat16 how many it spans, 0 for all others; empty without any.
   std::vector<size_t> half_spans() const;
   /// float32 copy of one parameter's gradient.
   at::Tensor read_gradient(size_t index) const;

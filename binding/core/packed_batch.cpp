@@ -43,6 +43,13 @@ void check_rows(const BatchRows& rows, const EncoderShape& shape) {
 
 at::Tensor int_tensor(const std::vector<int32_t>& values) { return at::tensor(values, at::kInt); }
 
+/// One value per token, then 0 for each of the filler: a word, segment and position that every model has.
+at::Tensor token_tensor(const std::vector<int32_t>& values, int64_t tokens) {
+  at::Tensor padded = at::zeros({std::max(tokens, static_cast<int64_t>(values.size()))}, at::kInt);
+  std::copy(values.begin(), values.end(), padded.mutable_data_ptr<int32_t>());
+  return padded;
+}
+
 /// What a decoder reads: each row's tokens behind the start token, without the last one.
 std::vector<int32_t> moved_ids(const BatchRows& rows, int64_t start_id) {
   std::vector<int32_t> moved(rows.token_ids.size());
@@ -73,7 +80,12 @@ at::Tensor label_tensor(const BatchRows& rows, const EncoderShape& shape) {
 
 }  // namespace
 
-PackedBatch pack(const BatchRows& rows, const EncoderShape& shape) {
+std::vector<at::Tensor*> PackedBatch::movable() {
+  return {&token_ids,   &segment_ids, &decoder_ids, &positions,      &position_ids,      &token_rows,
+          &row_offsets, &row_numbers, &row_zeros,   &summary_tokens, &summary_positions, &labels};
+}
+
+PackedBatch pack(const BatchRows& rows, const EncoderShape& shape, int64_t tokens) {
   check_rows(rows, shape);
   const auto count = static_cast<int64_t>(rows.row_numbers.size());
   std::vector<int32_t> positions(rows.token_ids.size());
@@ -85,13 +97,14 @@ PackedBatch pack(const BatchRows& rows, const EncoderShape& shape) {
     }
   }
   PackedBatch batch;
-  batch.token_ids = int_tensor(rows.token_ids);
-  batch.segment_ids = int_tensor(rows.segment_ids);
-  if (shape.decoder) batch.decoder_ids = int_tensor(moved_ids(rows, shape.decoder->start_id));
-  batch.positions = int_tensor(positions);
+  batch.token_ids = token_tensor(rows.token_ids, tokens);
+  batch.segment_ids = token_tensor(rows.segment_ids, tokens);
+  if (shape.decoder) batch.decoder_ids = token_tensor(moved_ids(rows, shape.decoder->start_id), tokens);
+  batch.positions = token_tensor(positions, tokens);
   batch.position_ids = shape.position_offset == 0 ? batch.positions : batch.positions + shape.position_offset;
-  batch.token_rows = int_tensor(token_rows);
+  batch.token_rows = token_tensor(token_rows, tokens);
   batch.row_offsets = int_tensor(rows.row_offsets);
+  batch.host_row_offsets = batch.row_offsets;
   batch.row_numbers = int_tensor(rows.row_numbers);
   batch.row_zeros = at::zeros({count}, at::kInt);
   const at::Tensor first_tokens = batch.row_offsets.narrow(0, 0, count);

@@ -22,7 +22,9 @@ struct BatchRows {
   Labels labels;
 };
 
-/// B rows without padding, back to back, T tokens in all, with the index tensors that the model reads.
+/// B rows without padding, back to back, T tokens in all, with the index tensors that the model reads. On a device that
+/// replays recordings filler may stand behind the last row: it counts in T, belongs to no row, and takes part in no
+/// sum.
 struct PackedBatch {
   at::Tensor token_ids;          // int32 [T]
   at::Tensor segment_ids;        // int32 [T]
@@ -36,11 +38,17 @@ struct PackedBatch {
   at::Tensor summary_tokens;     // int32 [B], the token of each row that the head reads
   at::Tensor summary_positions;  // int32 [B], its place in the row
   at::Tensor labels;             // int64 [B], float32 [B] or undefined
+  at::Tensor host_row_offsets;   // row_offsets on the CPU
 
   int64_t rows() const { return row_numbers.size(0); }
+  int64_t tokens() const { return token_ids.size(0); }
+
+  /// All but those on the CPU, to be moved; some may be undefined.
+  std::vector<at::Tensor*> movable();
 };
 
-/// Checks every index against the model's shape (ERR_DATA) before any of them reaches memory.
-PackedBatch pack(const BatchRows& rows, const EncoderShape& shape);
+/// Checks every index against the model's shape (ERR_DATA) before any of them reaches memory. With `tokens` filler is
+/// added up to that number.
+PackedBatch pack(const BatchRows& rows, const EncoderShape& shape, int64_t tokens = 0);
 
 }  // namespace steadytune

@@ -50,6 +50,8 @@ struct Mixout {
   bool column;
   /// False leaves the 1 / (1 - p) out of the gradient, as the paper's released code does.
   bool exact_gradient;
+
+  bool operator==(const Mixout&) const = default;
 };
 
 /// How a parameter's values are drawn anew when a plan is set.
@@ -67,6 +69,8 @@ struct ParameterPlan {
   /// Random stream of a normal reset (binding/kernels/philox.h).
   int64_t reset_stream = 0;
   std::optional<Mixout> mixout;
+
+  bool operator==(const ParameterPlan&) const = default;
 };
 
 }  // namespace steadytune

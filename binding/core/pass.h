@@ -1,7 +1,10 @@
 #pragma once
 
+#include <ATen/ATen.h>
+
 #include <atomic>
 #include <cstdint>
+#include <optional>
 
 #include "core/error.h"
 #include "core/form.h"
@@ -19,6 +22,8 @@ struct DrawKey {
   bool dropout = false;
   /// False: weights are multiplied with as they are, whatever their plan.
   bool mixout = false;
+  /// int64 [3] on the device, added to step, part and seed there: work that was recorded once draws by what it holds.
+  std::optional<at::Tensor> counter = std::nullopt;
 };
 
 /// One pass through the model: its rows, its random draws, and the flag that ends it early.

@@ -59,6 +59,9 @@ void product_over_tokens_out(const at::Tensor& sum, const at::Tensor& left, cons
   if (sum.scalar_type() == left.scalar_type()) {
     const int64_t rows = common_rows({left, right});
     at::addmm_out(target, target, with_rows(left, rows).t(), with_rows(right, rows), add ? 1 : 0);
+  } else if (sum.is_cuda() && !add) {
+    // cuBLAS writes float32 from bfloat16 factors: nothing is rounded on the way, and there is no second pass.
+    at::mm_out(target, left.t(), right, at::kFloat);
   } else if (add) {
     target.add_(product_over_tokens(left, right));
   } else {

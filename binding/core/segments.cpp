@@ -44,4 +44,9 @@ Segments cut_segments(const Arena& arena, const std::vector<ParameterPlan>& plan
   return segments;
 }
 
+int64_t most_segments(const std::vector<ParameterPlan>& plan, const TouchedRows& words) {
+  const auto parameters = static_cast<int64_t>(plan.size());
+  return untouched_stand_still(plan[words.table()]) ? parameters - 1 + words.rows() : parameters;
+}
+
 }  // namespace steadytune

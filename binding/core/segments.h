@@ -21,9 +21,12 @@ struct Segments {
 };
 
 /// One segment per parameter, or per joined ones with a gradient in bfloat16 (`half_spans`, see Leaves); where
-/// untouched words stand still, one per touched word in the place of their table.
+/// untouched words stand still, one per touched word in the place of their table. On the CPU.
 Segments cut_segments(const Arena& arena, const std::vector<ParameterPlan>& plan, const TouchedRows& words,
                       std::vector<size_t> half_spans);
+
+/// The most segments that a plan can have: all words touched.
+int64_t most_segments(const std::vector<ParameterPlan>& plan, const TouchedRows& words);
 
 /// True where words are trained and nothing moves one that no batch has touched: not decay either, unless it pulls to
 /// where the word is.

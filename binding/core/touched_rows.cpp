@@ -21,15 +21,21 @@ void TouchedRows::touch(int64_t row) {
   touched_[row] = 1;
 }
 
-void TouchedRows::mark(const at::Tensor& ids) {
+void TouchedRows::touch(const at::Tensor& ids) {
   const int32_t* id = ids.const_data_ptr<int32_t>();
   for (int64_t i = 0; i < ids.numel(); ++i) touch(id[i]);
+}
+
+void TouchedRows::mark(const at::Tensor& ids) {
+  touch(ids);
+  const int32_t* id = ids.const_data_ptr<int32_t>();
   marked_.insert(marked_.end(), id, id + ids.numel());
 }
 
 void TouchedRows::adopt(const at::Tensor& buffer) {
-  const float* values = buffer.const_data_ptr<float>() + begin_;
-  for (int64_t row = 0; row < static_cast<int64_t>(touched_.size()); ++row) {
+  const at::Tensor table = buffer.narrow(0, begin_, rows() * width_).to(at::kCPU);
+  const float* values = table.const_data_ptr<float>();
+  for (int64_t row = 0; row < rows(); ++row) {
     const float* of_row = values + row * width_;
     if (std::any_of(of_row, of_row + width_, [](float value) { return value != 0; })) touch(row);
   }

@@ -18,15 +18,20 @@ class TouchedRows {
 
   size_t table() const { return table_; }
   int64_t count() const { return count_; }
+  /// Of the whole table.
+  int64_t rows() const { return static_cast<int64_t>(touched_.size()); }
 
   /// None any more.
   void clear();
-  /// `ids` int32 [T], each a row of the table.
+  /// `ids` int32 [T] on the CPU, each a row of the table.
+  void touch(const at::Tensor& ids);
+  /// The same, and keeps them for `zero_marked`.
   void mark(const at::Tensor& ids);
   /// Counts rows as touched in which a whole buffer of the arena is not zero: a restored moment.
   void adopt(const at::Tensor& buffer);
 
-  /// Zeroes the rows of the gradients that were marked since it was called last: no other row can have any.
+  /// Zeroes the rows of the gradients, on the CPU, that were marked since it was called last: no other row can have
+  /// any.
   void zero_marked(const at::Tensor& gradients);
 
   /// Calls body(begin, end) with the elements of each touched row, in order.

@@ -16,11 +16,12 @@ at::Tensor drop_probabilities(const Pass& pass, const at::Tensor& x, int64_t row
   const int64_t heads = x.size(0);
   const int64_t length = x.size(1);
   // attention_place(head, query) of each line.
-  const at::Tensor places =
-      (at::arange(heads, at::kInt).unsqueeze(1) * (1 << 16) + at::arange(length, at::kInt)).view(-1);
+  const at::Tensor places = (at::arange(heads, batch.row_numbers.options()).unsqueeze(1) * (1 << 16) +
+                             at::arange(length, batch.row_numbers.options()))
+                                .view(-1);
   const at::Tensor rows = batch.row_numbers[row].expand({heads * length}).contiguous();
   return operators::dropout(x.reshape({heads * length, length}), rows, places, p, draws.seed, layer,
-                            static_cast<int64_t>(Site::attention_probabilities), draws.step)
+                            static_cast<int64_t>(Site::attention_probabilities), draws.step, draws.counter)
       .view({heads, length, length});
 }
 
@@ -67,7 +68,7 @@ Xlnet::RelativeAttention::RelativeAttention(Leaves& leaves, const EncoderShape& 
 at::Tensor Xlnet::RelativeAttention::attend_row(const Pass& pass, int64_t row, const at::Tensor& qkv,
                                                 const at::Tensor& relative) const {
   const PackedBatch& batch = pass.batch;
-  const auto offsets = batch.row_offsets.accessor<int32_t, 1>();
+  const auto offsets = batch.host_row_offsets.accessor<int32_t, 1>();
   const int64_t begin = offsets[row];
   const int64_t length = offsets[row + 1] - begin;
   const auto dtype = qkv.scalar_type();
@@ -129,21 +130,22 @@ Xlnet::Xlnet(const EncoderShape& shape, Arena& arena, at::ScalarType compute, Fo
 /// Sines and cosines of the distances n, n - 1, ..., -(n - 1) of each row, with dropout; [2 T, hidden].
 at::Tensor Xlnet::encode_positions(const Pass& pass) const {
   const auto& [batch, draws, stop, form] = pass;
-  const auto offsets = batch.row_offsets.accessor<int32_t, 1>();
+  const auto offsets = batch.host_row_offsets.accessor<int32_t, 1>();
+  const at::TensorOptions floats = batch.row_numbers.options().dtype(at::kFloat);
   std::vector<at::Tensor> distances;
   std::vector<at::Tensor> places;
   std::vector<at::Tensor> rows;
   for (int64_t row = 0; row < batch.rows(); ++row) {
     const int64_t length = offsets[row + 1] - offsets[row];
-    distances.push_back(at::arange(length, -length, -1, at::kFloat));
-    places.push_back(at::arange(2 * length, at::kInt));
+    distances.push_back(at::arange(length, -length, -1, floats));
+    places.push_back(at::arange(2 * length, batch.row_numbers.options()));
     rows.push_back(batch.row_numbers[row].expand({2 * length}));
   }
-  const at::Tensor exponents = at::arange(0, shape_.hidden_size, 2, at::kFloat) / shape_.hidden_size;
+  const at::Tensor exponents = at::arange(0, shape_.hidden_size, 2, floats) / shape_.hidden_size;
   const at::Tensor angles = at::cat(distances).unsqueeze(1) * at::pow(10000.0, exponents).reciprocal();
   const at::Tensor encodings = at::cat({at::sin(angles), at::cos(angles)}, 1);
   return operators::dropout(encodings, at::cat(rows), at::cat(places), draws.dropout ? shape_.hidden_dropout : 0,
-                            draws.seed, 0, static_cast<int64_t>(Site::relative_positions), draws.step)
+                            draws.seed, 0, static_cast<int64_t>(Site::relative_positions), draws.step, draws.counter)
       .to(compute_);
 }
 

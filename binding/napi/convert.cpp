@@ -163,6 +163,12 @@ at::ScalarType compute_dtype_from_js(const Napi::Value& value) {
   throw Error("ERR_CONFIG", "the dtype '" + name + "' is not supported", "use float32 or bfloat16");
 }
 
+c10::DeviceType device_from_js(const Napi::Value& value) {
+  const std::string name = string_from_js(value, "device");
+  if (name != "cpu" && name != "cuda") refuse("device", "cpu or cuda");
+  return name == "cpu" ? at::kCPU : at::kCUDA;
+}
+
 Form form_from_js(const Napi::Value& value) {
   const std::string name = string_from_js(value, "engine");
   if (name == "fused") return Form::fused;

@@ -19,6 +19,7 @@ namespace steadytune::convert {
 
 EncoderShape shape_from_js(const Napi::Value& value);
 at::ScalarType compute_dtype_from_js(const Napi::Value& value);
+c10::DeviceType device_from_js(const Napi::Value& value);
 Form form_from_js(const Napi::Value& value);
 std::vector<ParameterPlan> plan_from_js(const Napi::Value& value);
 Mixout mixout_from_js(const Napi::Value& value);

@@ -17,9 +17,11 @@ Failure Failure::of(std::exception_ptr error) {
     return {"ERR_OUT_OF_MEMORY", "the native side ran out of memory", "use a smaller batch or model"};
   } catch (const c10::Error& e) {
     const std::string message = e.what_without_backtrace();
-    // The CPU allocator has no exception type of its own.
-    const bool memory = dynamic_cast<const c10::OutOfMemoryError*>(&e) != nullptr ||
-                        message.find("can't allocate memory") != std::string::npos;
+    // Neither the CPU's allocator nor that of pinned memory nor cuBLAS has an exception type of its own.
+    bool memory = dynamic_cast<const c10::OutOfMemoryError*>(&e) != nullptr;
+    for (const char* sign : {"can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED"}) {
+      memory = memory || message.find(sign) != std::string::npos;
+    }
     if (memory) return {"ERR_OUT_OF_MEMORY", "libtorch ran out of memory: " + message, "use a smaller batch or model"};
     return {"ERR_INTERNAL", "libtorch failed: " + message, ""};
   } catch (const std::exception& e) {

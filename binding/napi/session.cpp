@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/cuda_library.h"
 #include "core/error.h"
 #include "core/machine_rates.h"
 #include "core/physical_cores.h"
@@ -23,7 +24,25 @@ struct Session::Completion {
   std::optional<Failure> failure;
 };
 
+struct Session::Unfinished {
+  std::unique_ptr<Completion> completion;
+  Late<ToJs> value;
+};
+
 namespace {
+
+/// Calls in the device's queue beyond which the thread waits for the oldest: its memory is bounded by that, and a
+/// device that has this much before it is never idle.
+constexpr size_t most_unfinished = 8;
+
+bool is_ready(const Late<std::function<Napi::Value(Napi::Env)>>& value) {
+  try {
+    return value.ready();
+  } catch (...) {
+    // Reading it throws the same.
+    return true;
+  }
+}
 
 Napi::Value undefined(Napi::Env env) { return env.Undefined(); }
 
@@ -86,6 +105,8 @@ Napi::Function Session::define(Napi::Env env) {
                          InstanceMethod<&Session::time_product>("timeProduct"),
                          InstanceMethod<&Session::time_copy>("timeCopy"),
                          InstanceMethod<&Session::peak_memory_bytes>("peakMemoryBytes"),
+                         InstanceMethod<&Session::peak_device_memory_bytes>("peakDeviceMemoryBytes"),
+                         InstanceMethod<&Session::recorded_steps>("recordedSteps"),
                          InstanceMethod<&Session::abort>("abort"),
                          InstanceMethod<&Session::dispose>("dispose"),
                      });
@@ -97,9 +118,8 @@ Session::Session(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Session>(inf
     const Napi::Object options = convert::object_from_js(info[1], "session's options");
     compute_ = convert::compute_dtype_from_js(options.Get("dtype"));
     form_ = convert::form_from_js(options.Get("engine"));
-    if (convert::string_from_js(options, "device") != "cpu") {
-      throw Error("ERR_CUDA_KERNELS", "this build of steadytune has no CUDA kernels", "use --device cpu");
-    }
+    device_ = convert::device_from_js(options.Get("device"));
+    if (device_ != at::kCPU) static_cast<void>(cuda_table());
     const int64_t threads = convert::integer_from_js(options, "threads");
     if (threads < 0 || threads > 1024) throw Error("ERR_CONFIG", "threads must lie between 0 and 1024");
     threads_ = threads == 0 ? physical_cores() : static_cast<int>(threads);
@@ -114,14 +134,14 @@ Session::Session(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Session>(inf
   // Hooks run last in, first out: the thread has ended before Node takes the function away.
   napi_add_env_cleanup_hook(env_, on_environment_exit, this);
 
-  queue_ = std::make_unique<TaskQueue>();
+  queue_ = std::make_unique<TaskQueue>([this] { return finish_oldest(); });
   queue_->push({.run =
                     [this] {
                       if (stop_) return;  // disposed before it began
-                      const CoreBudget::Share cores(process_cores(), threads_);
+                      const CoreBudget::Share cores(process_cores(), host_threads());
                       set_threads(threads_);
                       try {
-                        engine_ = std::make_unique<Engine>(shape_, compute_, form_);
+                        engine_ = std::make_unique<Engine>(shape_, compute_, form_, Device::make(device_));
                         engine_bytes_ = engine_->bytes();
                       } catch (...) {
                         engine_failure_ = std::current_exception();
@@ -184,14 +204,24 @@ Napi::Value Session::enqueue(Napi::Env env, Work work, Napi::Object keep_alive) 
   }
   queue_->push({.run =
                     [this, completion, work = std::move(work)] {
+                      std::optional<Late<ToJs>> value;
                       try {
-                        const CoreBudget::Share cores(process_cores(), threads_);
-                        (*completion)->value = work();
+                        const CoreBudget::Share cores(process_cores(), host_threads());
+                        value.emplace(work());
                         engine_bytes_ = engine_ ? engine_->bytes() : 0;
+                        if (engine_) {
+                          peak_device_bytes_ = engine_->peak_device_bytes();
+                          recorded_steps_ = engine_->recorded_steps();
+                        }
                       } catch (...) {
-                        (*completion)->failure = Failure::of(std::current_exception());
+                        value.emplace(nullptr,
+                                      [error = std::current_exception()]() -> ToJs { std::rethrow_exception(error); });
                       }
-                      hand_back(std::move(*completion));
+                      unfinished_.push_back({std::move(*completion), std::move(*value)});
+                      while (!unfinished_.empty() &&
+                             (unfinished_.size() > most_unfinished || is_ready(unfinished_.front().value))) {
+                        finish_oldest();
+                      }
                     },
                 .cancel =
                     [this, completion] {
@@ -199,6 +229,22 @@ Napi::Value Session::enqueue(Napi::Env env, Work work, Napi::Object keep_alive) 
                       hand_back(std::move(*completion));
                     }});
   return promise;
+}
+
+/// What a session on a GPU does on the host takes one thread.
+int Session::host_threads() const { return device_ == at::kCPU ? threads_ : 1; }
+
+bool Session::finish_oldest() {
+  if (unfinished_.empty()) return false;
+  Unfinished oldest = std::move(unfinished_.front());
+  unfinished_.pop_front();
+  try {
+    oldest.completion->value = oldest.value.get();
+  } catch (...) {
+    oldest.completion->failure = Failure::of(std::current_exception());
+  }
+  hand_back(std::move(oldest.completion));
+  return !unfinished_.empty();
 }
 
 void Session::hand_back(std::unique_ptr<Completion> completion) {
@@ -289,11 +335,10 @@ Napi::Value Session::train(const Napi::CallbackInfo& info) {
     std::vector<BatchRows> rows;
     for (uint32_t i = 0; i < list.Length(); ++i) rows.push_back(convert::rows_from_js(list.Get(i)));
     const StepOptions options = convert::step_from_js(info[1]);
-    return submit(info.Env(), [this, rows = std::move(rows), options](Engine& engine) -> ToJs {
-      std::vector<PackedBatch> parts;
-      for (const BatchRows& part : rows) parts.push_back(pack(part, shape_));
-      const StepResult result = engine.train(parts, options, stop_);
-      return [result](Napi::Env env) { return step_to_js(env, result); };
+    return submit(info.Env(), [this, rows = std::move(rows), options](Engine& engine) {
+      return engine.train(rows, options, stop_).then([](const StepResult& result) -> ToJs {
+        return [result](Napi::Env env) { return step_to_js(env, result); };
+      });
     });
   });
 }
@@ -303,9 +348,10 @@ Napi::Value Session::forward(const Napi::CallbackInfo& info) {
     auto rows = convert::rows_from_js(info[0]);
     const bool hidden_states =
         convert::boolean_from_js(convert::object_from_js(info[1], "forward's options"), "hiddenStates");
-    return submit(info.Env(), [this, rows = std::move(rows), hidden_states](Engine& engine) -> ToJs {
-      auto result = engine.forward(pack(rows, shape_), hidden_states, stop_);
-      return [result = std::move(result)](Napi::Env env) { return forward_to_js(env, result); };
+    return submit(info.Env(), [this, rows = std::move(rows), hidden_states](Engine& engine) {
+      return engine.forward(rows, hidden_states, stop_).then([](const ForwardResult& result) -> ToJs {
+        return [result](Napi::Env env) { return forward_to_js(env, result); };
+      });
     });
   });
 }
@@ -314,7 +360,7 @@ Napi::Value Session::gradients(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
     auto rows = convert::rows_from_js(info[0]);
     return submit(info.Env(), [this, rows = std::move(rows)](Engine& engine) -> ToJs {
-      const StepResult result = engine.gradients(pack(rows, shape_), stop_);
+      const StepResult result = engine.gradients(rows, stop_);
       return [result](Napi::Env env) { return step_to_js(env, result); };
     });
   });
@@ -491,6 +537,14 @@ Napi::Value Session::peak_memory_bytes(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(usage.ru_maxrss) * 1024);
 }
 
+Napi::Value Session::peak_device_memory_bytes(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(peak_device_bytes_));
+}
+
+Napi::Value Session::recorded_steps(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(recorded_steps_));
+}
+
 void Session::abort(const Napi::CallbackInfo&) {
   if (!disposed_ && to_javascript_) queue_->cancel_pending();
 }
@@ -500,6 +554,8 @@ Napi::Value Session::dispose(const Napi::CallbackInfo& info) {
   stop_ = true;
   const Napi::Value promise = enqueue(info.Env(),
                                       [this]() -> ToJs {
+                                        while (finish_oldest()) {
+                                        }
                                         engine_.reset();
                                         return [this](Napi::Env env) {
                                           stop();

@@ -3,6 +3,7 @@
 #include <napi.h>
 
 #include <atomic>
+#include <deque>
 #include <exception>
 #include <functional>
 #include <memory>
@@ -27,10 +28,12 @@ class Session : public Napi::ObjectWrap<Session> {
   /// Turns a task's result into a JavaScript value, on the JavaScript thread.
   using ToJs = std::function<Napi::Value(Napi::Env)>;
   /// Run on the session's thread.
-  using Work = std::function<ToJs()>;
-  using EngineWork = std::function<ToJs(Engine&)>;
+  using Work = std::function<Late<ToJs>()>;
+  using EngineWork = std::function<Late<ToJs>(Engine&)>;
   /// A settled call on its way back to JavaScript.
   struct Completion;
+  /// A call whose work is queued on the device.
+  struct Unfinished;
 
   Napi::Value parameters(const Napi::CallbackInfo& info);
   Napi::Value threads(const Napi::CallbackInfo& info);
@@ -54,6 +57,8 @@ class Session : public Napi::ObjectWrap<Session> {
   Napi::Value time_product(const Napi::CallbackInfo& info);
   Napi::Value time_copy(const Napi::CallbackInfo& info);
   Napi::Value peak_memory_bytes(const Napi::CallbackInfo& info);
+  Napi::Value peak_device_memory_bytes(const Napi::CallbackInfo& info);
+  Napi::Value recorded_steps(const Napi::CallbackInfo& info);
   void abort(const Napi::CallbackInfo& info);
   Napi::Value dispose(const Napi::CallbackInfo& info);
 
@@ -61,6 +66,9 @@ class Session : public Napi::ObjectWrap<Session> {
   /// work reads.
   Napi::Value submit(Napi::Env env, EngineWork work, Napi::Object keep_alive = {});
   Napi::Value enqueue(Napi::Env env, Work work, Napi::Object keep_alive);
+  /// Waits for the oldest unfinished call and hands it back; false where none is left.
+  int host_threads() const;
+  bool finish_oldest();
   void hand_back(std::unique_ptr<Completion> completion);
   void settle(Napi::Env env, Completion& completion);
   Engine& engine();
@@ -72,6 +80,7 @@ class Session : public Napi::ObjectWrap<Session> {
   EncoderShape shape_;
   Form form_ = Form::fused;
   at::ScalarType compute_;
+  c10::DeviceType device_;
   int threads_;
   std::vector<ParameterInfo> parameters_;
   napi_env env_;
@@ -80,12 +89,15 @@ class Session : public Napi::ObjectWrap<Session> {
   int64_t reported_bytes_ = 0;
   bool disposed_ = false;
   std::atomic<int64_t> engine_bytes_{0};
+  std::atomic<int64_t> peak_device_bytes_{0};
+  std::atomic<size_t> recorded_steps_{0};
   /// Ends the task at work at its next block.
   std::atomic<bool> stop_{false};
-  // All three are touched by the session's thread alone.
+  // All of these are touched by the session's thread alone.
   std::unique_ptr<Engine> engine_;
   std::exception_ptr engine_failure_;
   std::optional<OperatorProfile> profile_;
+  std::deque<Unfinished> unfinished_;
   std::unique_ptr<TaskQueue> queue_;
 };
 

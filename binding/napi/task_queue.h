@@ -4,7 +4,9 @@
 #include <deque>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <thread>
+#include <utility>
 
 namespace steadytune {
 
@@ -19,7 +21,10 @@ class TaskQueue {
     std::function<void()> cancel;
   };
 
-  TaskQueue() : thread_([this] { work(); }) {}
+  /// `idle` is called on the thread while no task waits, until it answers false: it has nothing left to do. Another
+  /// task may come between two calls, and it is called again after that one.
+  explicit TaskQueue(std::function<bool()> idle = [] { return false; })
+      : idle_(std::move(idle)), thread_([this] { work(); }) {}
   TaskQueue(const TaskQueue&) = delete;
   TaskQueue& operator=(const TaskQueue&) = delete;
   ~TaskQueue() { stop(); }
@@ -64,16 +69,25 @@ class TaskQueue {
 
  private:
   void work() {
+    bool more = false;
     while (true) {
-      Task task;
+      std::optional<Task> task;
       {
         std::unique_lock lock(mutex_);
-        changed_.wait(lock, [this] { return stopping_ || !tasks_.empty(); });
-        if (tasks_.empty()) return;
-        task = std::move(tasks_.front());
-        tasks_.pop_front();
+        if (!more) changed_.wait(lock, [this] { return stopping_ || !tasks_.empty(); });
+        if (!tasks_.empty()) {
+          task = std::move(tasks_.front());
+          tasks_.pop_front();
+        } else if (!more) {
+          return;
+        }
       }
-      task.run();
+      if (task) {
+        task->run();
+        more = true;
+      } else {
+        more = idle_();
+      }
     }
   }
 
@@ -81,6 +95,7 @@ class TaskQueue {
   std::condition_variable changed_;
   std::deque<Task> tasks_;
   bool stopping_ = false;
+  std::function<bool()> idle_;
   // Last, so that the thread starts when all it uses stands.
   std::thread thread_;
 };

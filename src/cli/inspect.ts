@@ -44,15 +44,18 @@ async function inspect(options: CommonOptions & { slurm?: boolean }): Promise<vo
 type Inspection = Awaited<ReturnType<typeof inspectInstallation>>;
 
 async function inspectInstallation() {
-  const [{ findLibtorch, libtorchCache }, { loadAddon, listAddons }] = await Promise.all([
+  const [{ findLibtorch, libtorchCache }, { cudaProblem, loadAddon, listAddons }] = await Promise.all([
     import("../native/libtorch.js"),
     import("../native/load.js"),
   ]);
   const { chosen, candidates } = findLibtorch();
   let addon = null;
+  let cuda: Problem | null = null;
   let problem: Problem | null = null;
   try {
     addon = loadAddon().info();
+    const without = cudaProblem();
+    cuda = without && asProblem(without);
   } catch (error) {
     problem = asProblem(error);
   }
@@ -72,7 +75,9 @@ async function inspectInstallation() {
     libtorch: { chosen, candidates },
     addon,
     addons: listAddons().map(({ path, record }) => ({ path, builtForTorch: record.torch })),
-    devices: ["cpu", ...(addon?.cuda ? ["cuda"] : [])],
+    devices: ["cpu", ...(addon !== null && cuda === null ? ["cuda"] : [])],
+    // Why there is no "cuda" among them.
+    cuda,
     folders: { libtorch: libtorchCache(), hub: hubCache() },
     environment: environment(),
   };
@@ -122,6 +127,11 @@ function describe(found: Inspection, colors: Colors): string {
     ]),
     ["instruction set", addon?.instructionSet ?? "unknown"],
     ["devices", found.devices.join(", ")],
+    ...(addon?.gpus ?? []).map(({ name, capability, memoryBytes }): [string, string] => [
+      "  gpu",
+      `${name}, compute capability ${capability}, ${bytes(memoryBytes)}`,
+    ]),
+    ...(found.cuda === null ? [] : [["  cuda", colors.dim(`not in use: ${found.cuda.message}`)] as [string, string]]),
     ["cache", `libtorch in ${found.folders.libtorch}`],
     ["", `models in ${found.folders.hub}`],
     ...Object.entries(found.environment).map(([name, value]): [string, string] => [name, value]),

@@ -20,7 +20,7 @@ export function define(command: Command): void {
     .option("--model <path>", "folder of the weights that minilm-real in the bundle was made with")
     .option("--dump <file>", "write every tensor that was computed to this safetensors file")
     .action(verify);
-  addConfigOptions(command, ["threads", "engine", "dtype"]);
+  addConfigOptions(command, ["threads", "engine", "device", "dtype"]);
   addExamples(command, [
     ["The values that ship with steadytune", "steadytune verify"],
     ["The same in bfloat16, by plain operators", "steadytune verify --dtype bfloat16 --engine reference"],
@@ -33,10 +33,9 @@ async function verify(bundle: string | undefined, options: VerifyOptions): Promi
     import("../verify/verify.js"),
     import("../config/resolve.js"),
   ]);
-  const given = options as { threads?: string; engine?: string; dtype?: string };
-  const { threads, engine, dtype } = completeConfig(
-    await configFromOptions({ threads: given.threads, engine: given.engine, dtype: given.dtype }),
-  );
+  const { threads: count, engine: form, device: place, dtype: numbers } = options as Record<string, string>;
+  const given = await configFromOptions({ threads: count, engine: form, device: place, dtype: numbers });
+  const { threads, engine, device, dtype } = completeConfig(given);
   const colors = outputColors();
   const line = ({ name, error, tolerance, ok }: Check) =>
     `${ok ? colors.green("ok    ") : colors.red("FAILED")}  ${error.toExponential(1)} <= ${tolerance.toExponential(0)}  ${name}`;
@@ -45,6 +44,7 @@ async function verify(bundle: string | undefined, options: VerifyOptions): Promi
     dump: options.dump,
     threads,
     engine,
+    device,
     dtype,
     onCheck: options.json ? undefined : (check) => print(line(check)),
   });

@@ -360,7 +360,12 @@ const runSchema = {
       group: "run",
       description: "Write an event file of TensorBoard into the run's folder as well; off when not given.",
     },
-    device: { enum: ["auto", "cpu", "cuda"], default: "auto", group: "run", description: "Where to compute." },
+    device: {
+      enum: ["auto", "cpu", "cuda"],
+      default: "auto",
+      group: "run",
+      description: "Where to compute; auto is the GPU where there is one that works, else the CPU.",
+    },
     dtype: {
       enum: ["float32", "bfloat16"],
       default: "float32",

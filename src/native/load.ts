@@ -4,6 +4,7 @@ import { constants } from "node:os";
 import { dirname, join } from "node:path";
 
 import { NativeError } from "../errors.js";
+import { cudaCommand, findCuda, type CudaFiles } from "./cuda.js";
 import { requireLibtorch, torchMinor, type Libtorch } from "./libtorch.js";
 import { packageRoot, setupCommand } from "./package-root.js";
 import { checkPlatform } from "./platform.js";
@@ -123,15 +124,22 @@ export function preload(path: string): void {
   }
 }
 
-let loaded: NativeAddon | undefined;
+let loaded: { addon: NativeAddon; cudaProblem: NativeError | null } | undefined;
 
 /**
- * Finds libtorch without fetching it, checks that the addon was built for it, and opens both; later calls return the
- * same addon. Throws NativeError: ERR_PLATFORM, ERR_LIBTORCH_NOT_FOUND, ERR_LIBTORCH_VERSION or ERR_ADDON.
+ * Finds libtorch without fetching it, checks that the addon was built for it, and opens both, with the CUDA half of
+ * both where this machine has a GPU; later calls return the same addon. Throws NativeError: ERR_PLATFORM,
+ * ERR_LIBTORCH_NOT_FOUND, ERR_LIBTORCH_VERSION or ERR_ADDON.
  */
 export function loadAddon(): NativeAddon {
   loaded ??= open();
-  return loaded;
+  return loaded.addon;
+}
+
+/** Why sessions of this process cannot compute on a GPU; null where they can. Throws what `loadAddon` does. */
+export function cudaProblem(): NativeError | null {
+  loaded ??= open();
+  return loaded.cudaProblem;
 }
 
 /**
@@ -144,20 +152,28 @@ export function loadAddon(): NativeAddon {
  * libtorch and oneDNN each keep 1024 compiled matrix products, 0.7 MB each, and a step takes 15. With their spare rows
  * (binding/kernels/tokens.h) the batches of short rows have about a dozen sizes: those fit into 192 and are never
  * compiled again, while memory stays flat.
+ *
+ * cuBLAS promises the same bits for the same call only in a workspace of fixed size; this is the one that NVIDIA names.
  */
 function setLibraryDefaults(): void {
   if (process.env.OMP_WAIT_POLICY === undefined) process.env.GOMP_SPINCOUNT ??= "10000";
   process.env.LRU_CACHE_CAPACITY ??= "192";
   process.env.ONEDNN_PRIMITIVE_CACHE_CAPACITY ??= "192";
+  process.env.CUBLAS_WORKSPACE_CONFIG ??= ":4096:8";
 }
 
-function open(): NativeAddon {
+function open(): NonNullable<typeof loaded> {
   checkPlatform();
   const libtorch = requireLibtorch();
-  const { path } = findAddon(libtorch);
+  const { path, record } = findAddon(libtorch);
   setLibraryDefaults();
   preload(join(libtorch.root, "lib/libc10.so"));
   preload(join(libtorch.root, "lib/libtorch_cpu.so"));
+  const addon = openAddon(path);
+  return { addon, cudaProblem: openCuda(addon, findCuda(libtorch, record.version)) };
+}
+
+function openAddon(path: string): NativeAddon {
   try {
     return require(path) as NativeAddon;
   } catch (error) {
@@ -170,4 +186,23 @@ function open(): NativeAddon {
       },
     );
   }
+}
+
+/**
+ * Opens the CUDA half, or says why not: a broken one must not keep the CPU from working. Now or never: libtorch looks
+ * for it the first time that it is needed, and autograd counts the devices at the first backward pass.
+ */
+function openCuda(addon: NativeAddon, found: CudaFiles | NativeError): NativeError | null {
+  if (found instanceof NativeError) return found;
+  try {
+    addon.openCuda(found);
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    const hint = error instanceof Error && "hint" in error ? String(error.hint) : `Run \`${cudaCommand}\` again.`;
+    return new NativeError("ERR_CUDA_KERNELS", message, { cause: error, hint });
+  }
+  if (addon.info().gpus.length > 0) return null;
+  return new NativeError("ERR_CUDA_KERNELS", "CUDA finds no GPU that it can use.", {
+    hint: "See that `nvidia-smi` lists one and that its driver is new enough for this libtorch, or use --device cpu.",
+  });
 }

@@ -32,7 +32,9 @@ export function checkPlatform(): void {
 }
 
 /** True when an NVIDIA device is visible to this process. */
-export function hasNvidiaGpu(): boolean {
+export function hasNvidiaGpu(env: NodeJS.ProcessEnv = process.env): boolean {
+  // Empty, or a number that no device has, hides all of them from CUDA.
+  if (/^\s*(-1\b.*)?$/.test(env.CUDA_VISIBLE_DEVICES ?? "0")) return false;
   try {
     return readdirSync("/dev").some((name) => /^nvidia\d+$/.test(name) || name === "dxg");
   } catch {

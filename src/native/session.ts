@@ -15,7 +15,7 @@ import type {
   StepOptions,
   StepResult,
 } from "./types.js";
-import { loadAddon } from "./load.js";
+import { cudaProblem, loadAddon } from "./load.js";
 
 /**
  * One model on its own native thread. Calls queue and run in order; see `NativeSession` for what each one does. Every
@@ -113,6 +113,14 @@ export class Session implements AsyncDisposable {
     return this.#native.peakMemoryBytes();
   }
 
+  peakDeviceMemoryBytes(): number {
+    return this.#native.peakDeviceMemoryBytes();
+  }
+
+  recordedSteps(): number {
+    return this.#native.recordedSteps();
+  }
+
   abort(): void {
     this.#native.abort();
   }
@@ -134,6 +142,8 @@ export function createSession(
   { engine = "fused", ...options }: Omit<SessionOptions, "engine"> & { engine?: Engine },
 ): Session {
   const addon = loadAddon();
+  const problem = options.device === "cuda" ? cudaProblem() : null;
+  if (problem !== null) throw problem;
   try {
     return new Session(addon.createSession(shape, { engine, ...options }));
   } catch (error) {

@@ -3,8 +3,8 @@
  * evaluate); C++ executes. No tensor class crosses: only numbers, typed arrays and plain records.
  *
  * Every method that does work is queued on the session's own native thread and returns a promise; calls run in the
- * order in which they were made, so that a step can be submitted before the one ahead of it has finished. Batches are
- * copied before the call returns; the large arrays of `load` and `writeBuffer` are read in place and must not change
+ * order in which they were made, so that a step can be submitted before the one ahead of it has finished. On a GPU a
+ * call is done when its work is queued there, and its promise settles when that work has run. Batches are copied before the call returns; the large arrays of `load` and `writeBuffer` are read in place and must not change
  * until the promise settles.
  */
 
@@ -252,10 +252,23 @@ export interface NativeSession {
   timeCopy(timing: { bytes: number; repeats: number }): Promise<number[]>;
   /** Highest resident memory of this process so far, in bytes. */
   peakMemoryBytes(): number;
+  /** Most GPU memory that this process has taken so far, in bytes; 0 on the CPU. */
+  peakDeviceMemoryBytes(): number;
+  /** Shapes of batches whose training step is a CUDA graph that is replayed; 0 on the CPU. */
+  recordedSteps(): number;
   /** Calls that have not begun reject with ERR_ABORTED; the one at work is finished first. */
   abort(): void;
   /** Stops the thread and frees all memory; resolves when that is done. Every later call rejects with ERR_DISPOSED. */
   dispose(): Promise<void>;
+}
+
+export interface GpuInfo {
+  /** Such as "NVIDIA H100 80GB HBM3". */
+  name: string;
+  /** Compute capability, such as "9.0". */
+  capability: string;
+  multiprocessors: number;
+  memoryBytes: number;
 }
 
 export interface NativeInfo {
@@ -265,8 +278,8 @@ export interface NativeInfo {
   builtForTorch: string;
   /** Instruction set that the CPU kernels run with. */
   instructionSet: "default" | "avx2" | "avx512";
-  /** True when libtorch sees a CUDA device. */
-  cuda: boolean;
+  /** What CUDA shows to this process; the first one is used. Empty where the CUDA kernels are not open. */
+  gpus: GpuInfo[];
   /** libtorch's own description of its build. */
   torchConfig: string;
 }
@@ -274,6 +287,11 @@ export interface NativeInfo {
 /** What the `.node` file exports. */
 export interface NativeAddon {
   info(): NativeInfo;
+  /**
+   * Opens libtorch's CUDA half and the project's kernels. Before anything else is called: libtorch remembers that it
+   * has no CUDA. Throws ERR_CUDA_KERNELS.
+   */
+  openCuda(files: { libtorch: string; kernels: string }): void;
   createSession(shape: EncoderShape, options: SessionOptions): NativeSession;
   /** The fused AdamW alone on one flat buffer, for `verify`: returns the values after each step. */
   adamw(

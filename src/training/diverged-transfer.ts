@@ -1,10 +1,11 @@
 import type { ResolvedConfig } from "../config/schema.js";
 import { writeFileAtomic } from "../files/atomic.js";
 import { selectionMetric } from "../metrics/selection.js";
+import { deviceOf } from "../native/device.js";
 import { StepBatches } from "./batches.js";
 import { circumstances } from "./finish.js";
 import { RunLog } from "./log.js";
-import { deviceOf, type Inputs } from "./prepare.js";
+import type { Inputs } from "./prepare.js";
 import type { RunResult } from "./result.js";
 import type { RunFolder } from "./run-folder.js";
 import { totalSteps } from "./schedule.js";

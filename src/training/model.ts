@@ -10,19 +10,20 @@ import { readModelConfig, type ModelConfig } from "../models/config.js";
 import { resolveModel } from "../models/resolve.js";
 import { openSafetensors } from "../models/safetensors.js";
 import { loadWeights } from "../models/weights.js";
+import { deviceNote, deviceOf, type DeviceSetting } from "../native/device.js";
 import { createSession, type Session } from "../native/session.js";
 import type { ComputeDtype, Problem } from "../native/types.js";
 import { loadTokenizer, type Tokenizer } from "../tokenizer/tokenizer.js";
 import { forwardSplit } from "./evaluate.js";
 import { predictionsOf, type Prediction } from "./predictions.js";
-import { deviceOf } from "./prepare.js";
 import type { Scores } from "./result.js";
 import { labelsOf, scoreLogits } from "./score.js";
 
 export interface LoadModelOptions {
   /** Branch, tag or commit of a hub id. */
   revision?: string | undefined;
-  device?: "auto" | "cpu" | "cuda" | undefined;
+  /** "auto" unless told: the GPU where there is one that works, else the CPU. */
+  device?: DeviceSetting | undefined;
   /** float32 unless told. */
   dtype?: ComputeDtype | undefined;
   /** 0, the default: one per physical core. */
@@ -240,6 +241,8 @@ export async function loadModel(nameOrPath: string, options: LoadModelOptions = 
     throw new ConfigError(`maxLength is ${maxLength}, but ${nameOrPath} has ${config.shape.maxPositions} positions`);
   }
   const tokenizer = await loadTokenizer(folder);
+  const note = deviceNote({ device });
+  if (note !== null) onNote(note);
   const session = createSession(config.shape, { device: deviceOf({ device }), dtype, threads });
   try {
     const { initialised } = await loadWeights(folder, config, session.parameters, (tensors) => session.load(tensors));

@@ -10,6 +10,7 @@ import type { Method } from "../methods/plan.js";
 import { readModelConfig, type ModelConfig } from "../models/config.js";
 import { resolveModel } from "../models/resolve.js";
 import { loadWeights } from "../models/weights.js";
+import { deviceNote, deviceOf } from "../native/device.js";
 import { createSession, type Session } from "../native/session.js";
 import type { EncoderShape, NativeTensor } from "../native/types.js";
 import { loadTokenizer, type Tokenizer } from "../tokenizer/tokenizer.js";
@@ -114,6 +115,8 @@ export async function prepareSession(
   { onEvent = () => {}, once = false }: PrepareOptions = {},
 ): Promise<Prepared> {
   const { dtype, engine, threads } = config;
+  const note = deviceNote(config);
+  if (note !== null) onEvent({ type: "note", message: note });
   const sessionOptions = { device: deviceOf(config), dtype, engine, threads };
   const session = createSession(inputs.model.config.shape, sessionOptions);
   try {
@@ -167,11 +170,6 @@ export function preparedKey(config: ResolvedConfig): string {
     protocol,
   };
   return JSON.stringify({ ...engine, ...rows });
-}
-
-/** "auto" is the CPU: this version has no other engine. */
-export function deviceOf({ device }: { device: "auto" | "cpu" | "cuda" }): "cpu" | "cuda" {
-  return device === "auto" ? "cpu" : device;
 }
 
 /** The checkpoint's config with the head that the task needs, and the run's dropout where it sets one. */

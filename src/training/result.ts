@@ -22,6 +22,8 @@ export interface Versions {
   instructionSet: string;
   threads: number;
   device: "cpu" | "cuda";
+  /** Its model, such as "NVIDIA H100 80GB HBM3"; only on CUDA. */
+  gpu?: string;
   dtype: "float32" | "bfloat16";
 }
 

@@ -180,12 +180,16 @@ export function environmentChanges(before: Versions, now: Versions): string[] {
     threads: "number of threads",
     instructionSet: "instruction set",
     device: "device",
+    gpu: "model of GPU",
     torch: "version of libtorch",
     numerics: "version of the numerics",
   } as const;
-  return (Object.keys(names) as (keyof typeof names)[])
-    .filter((key) => before[key] !== now[key])
-    .map((key) => `${names[key]} (${before[key]} then, ${now[key]} now)`);
+  return (
+    (Object.keys(names) as (keyof typeof names)[])
+      // Another device says it all.
+      .filter((key) => before[key] !== now[key] && (key !== "gpu" || before.device === now.device))
+      .map((key) => `${names[key]} (${before[key]} then, ${now[key]} now)`)
+  );
 }
 
 function refuseForeign(path: string, saved: Identity, ours: Identity): void {

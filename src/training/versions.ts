@@ -24,6 +24,7 @@ export function versionsOf({ threads, device, dtype }: SessionOptions): Versions
     instructionSet: loadAddon().info().instructionSet,
     threads,
     device,
+    ...(device === "cuda" && { gpu: loadAddon().info().gpus[0]!.name }),
     dtype,
   };
 }

@@ -1,12 +1,13 @@
 import { readModelConfig, type ModelConfig } from "../models/config.js";
 import { loadWeights } from "../models/weights.js";
 import { createSession, type Session } from "../native/session.js";
-import type { ComputeDtype, Engine } from "../native/types.js";
+import type { ComputeDtype, Engine, SessionOptions } from "../native/types.js";
 
 export interface ReferenceOptions {
   threads: number;
   engine: Engine;
   dtype: ComputeDtype;
+  device: SessionOptions["device"];
 }
 
 export interface ReferenceSession extends AsyncDisposable {
@@ -14,13 +15,10 @@ export interface ReferenceSession extends AsyncDisposable {
   config: ModelConfig;
 }
 
-/** A checkpoint of the bundle in a session on the CPU, with the head that its config describes. */
-export async function openReferenceSession(
-  folder: string,
-  { threads, engine, dtype }: ReferenceOptions,
-): Promise<ReferenceSession> {
+/** A checkpoint of the bundle in a session, with the head that its config describes. */
+export async function openReferenceSession(folder: string, options: ReferenceOptions): Promise<ReferenceSession> {
   const config = await readModelConfig(folder);
-  const session = createSession(config.shape, { device: "cpu", dtype, threads, engine });
+  const session = createSession(config.shape, options);
   try {
     await loadWeights(folder, config, session.parameters, (tensors) => session.load(tensors));
   } catch (error) {

@@ -3,6 +3,7 @@ import { readdir } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { DataError } from "../errors.js";
 import { makeFolder } from "../files/atomic.js";
+import { deviceOf, type DeviceSetting } from "../native/device.js";
 import { packageRoot } from "../native/package-root.js";
 import type { ComputeDtype, Engine } from "../native/types.js";
 import { checkAdamw } from "./check-adamw.js";
@@ -25,6 +26,8 @@ export interface VerifyOptions {
   engine?: Engine | undefined;
   /** What the blocks compute in; float32 unless told. bfloat16 is compared with wider tolerances (tolerances.ts). */
   dtype?: ComputeDtype | undefined;
+  /** Where the model computes, "cpu" unless told; the optimizer and mixout alone are always checked on the CPU. */
+  device?: DeviceSetting | undefined;
   onCheck?: ((check: Check) => void) | undefined;
 }
 
@@ -50,8 +53,8 @@ export const builtInBundle = join(packageRoot, "test/fixtures/golden");
  * @throws DataError when the folder holds no reference values or is not complete.
  */
 export async function verify(bundle: string = builtInBundle, options: VerifyOptions = {}): Promise<VerifyReport> {
-  const { model, dump, threads = 0, engine = "fused", dtype = "float32", onCheck = () => {} } = options;
-  const how = { threads, engine, dtype };
+  const { model, dump, threads = 0, engine = "fused", dtype = "float32", device = "cpu", onCheck = () => {} } = options;
+  const how = { threads, engine, dtype, device: deviceOf({ device }) };
   if (!existsSync(bundle)) throw new DataError(`the bundle ${bundle} does not exist`);
   // An output that cannot be written is told before the minutes of work, not after.
   if (dump !== undefined) await makeFolder(dirname(resolve(dump)));

@@ -31,16 +31,16 @@ std::unique_ptr<Engine> decaying(const EncoderShape& shape) {
   return engine;
 }
 
-PackedBatch three_words(const EncoderShape& shape) {
+BatchRows three_words() {
   BatchRows rows{
       .token_ids = {0, 1, 2}, .segment_ids = {0, 0, 0}, .row_offsets = {0, 3}, .row_numbers = {0}, .labels = {}};
   rows.labels = std::vector<int32_t>{1};
-  return pack(rows, shape);
+  return rows;
 }
 
 /// Words that no batch held stood at `moved`, while the start is `start`: one step pulls them by lr * lambda.
-void expect_pulled(Engine& engine, const EncoderShape& shape, const at::Tensor& start, const at::Tensor& moved) {
-  engine.train({three_words(shape)}, tiny::step(1), tiny::go);
+void expect_pulled(Engine& engine, const at::Tensor& start, const at::Tensor& moved) {
+  engine.train({three_words()}, tiny::step(1), tiny::go).get();
   const at::Tensor unseen = engine.read_parameter(words).slice(0, 3);
   const at::Tensor expected = (moved - 1e-2 * 0.5 * (moved - start)).slice(0, 3);
   EXPECT_AT_MOST(reference::relative_error(unseen, expected), 1e-6);
@@ -60,13 +60,13 @@ TEST("every family trains, evaluates, snapshots and restores in both forms and d
           const std::vector<std::vector<int32_t>> batches{{1}, {37}, {1, 36, 1}, {9, 9, 9, 9, 9}};
           int32_t number = 0;
           for (const auto& lengths : batches) {
-            const PackedBatch batch = tiny::batch(shape, lengths, ++number);
-            EXPECT(engine->train({batch, batch}, tiny::step(number), tiny::go).finite);
-            const ForwardResult result = engine->forward(batch, true, tiny::go);
+            const BatchRows batch = tiny::batch(shape, lengths, ++number);
+            EXPECT(engine->train({batch, batch}, tiny::step(number), tiny::go).get().finite);
+            const ForwardResult result = engine->forward(batch, true, tiny::go).get();
             EXPECT(result.logits.isfinite().all().item<bool>());
-            EXPECT_EQUAL(result.hidden_states->size(1), batch.token_ids.numel());
+            EXPECT_EQUAL(result.hidden_states->size(1), static_cast<int64_t>(batch.token_ids.size()));
             // What is computed for the summary tokens alone is what it is among all of them.
-            const at::Tensor alone = engine->forward(batch, false, tiny::go).logits;
+            const at::Tensor alone = engine->forward(batch, false, tiny::go).get().logits;
             EXPECT_AT_MOST(reference::relative_error(alone, result.logits), dtype == at::kFloat ? 1e-5 : 3e-2);
           }
           engine->restore("start");
@@ -87,7 +87,7 @@ TEST("a restored snapshot that lies away from the start is pulled there, unseen 
   tiny::load(*engine, words, start);
   engine->set_plan(decay_of_words(*engine), 0, true);
   engine->restore("moved");
-  expect_pulled(*engine, shape, start, moved);
+  expect_pulled(*engine, start, moved);
 }
 
 TEST("weights loaded behind the plan are pulled to the start, unseen words too") {
@@ -96,5 +96,5 @@ TEST("weights loaded behind the plan are pulled to the start, unseen words too")
   const at::Tensor start = engine->read_parameter(words);
   const at::Tensor moved = start - 1;
   tiny::load(*engine, words, moved);
-  expect_pulled(*engine, shape, start, moved);
+  expect_pulled(*engine, start, moved);
 }

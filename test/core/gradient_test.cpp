@@ -103,7 +103,8 @@ void check_gradients(Problem problem) {
   // In float32, LayerNorm's own eps would be lost beside variances of order 1.
   shape.layer_norm_eps = 1e-3;
   const std::vector<int32_t> lengths{4, 1, 6};
-  const PackedBatch batch = tiny::batch(shape, lengths, 1);
+  const steadytune::BatchRows rows = tiny::batch(shape, lengths, 1);
+  const PackedBatch batch = pack(rows, shape);
   const StepOptions step = [] {
     StepOptions options = tiny::step(5);
     options.learning_rate = 0;
@@ -114,7 +115,7 @@ void check_gradients(Problem problem) {
   for (const ParameterInfo& parameter : engine->parameters()) {
     parameters[parameter.name] = engine->read_parameter(parameter.name).to(at::kDouble);
   }
-  const StepResult result = engine->train({batch}, step, tiny::go);
+  const StepResult result = engine->train({rows}, step, tiny::go).get();
   const DoubleBert model(shape, batch, lengths, step.order_seed, step.step);
   const double loss = model.loss(parameters);
   EXPECT_AT_MOST(std::abs(result.loss - loss), 2e-6 * std::abs(loss));

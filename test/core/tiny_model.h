@@ -17,7 +17,6 @@ using steadytune::EncoderShape;
 using steadytune::Engine;
 using steadytune::Family;
 using steadytune::Form;
-using steadytune::PackedBatch;
 using steadytune::ParameterPlan;
 using steadytune::Problem;
 using steadytune::StepOptions;
@@ -63,7 +62,7 @@ inline EncoderShape shape(Family family, Problem problem = Problem::classificati
 }
 
 /// Rows of these lengths; `seed` chooses words, labels and row numbers.
-inline PackedBatch batch(const EncoderShape& shape, const std::vector<int32_t>& lengths, int32_t seed) {
+inline BatchRows batch(const EncoderShape& shape, const std::vector<int32_t>& lengths, int32_t seed) {
   BatchRows rows;
   rows.row_offsets = reference::offsets(lengths);
   const int32_t tokens = rows.row_offsets.back();
@@ -83,7 +82,7 @@ inline PackedBatch batch(const EncoderShape& shape, const std::vector<int32_t>& 
   } else {
     rows.labels = classes;
   }
-  return pack(rows, shape);
+  return rows;
 }
 
 /// Values of one parameter, float32: large enough that every part of the model matters, LayerNorm weights around 1.

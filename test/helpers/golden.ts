@@ -83,10 +83,11 @@ export async function openGolden(
   dtype: ComputeDtype = "float32",
   threads = 1,
   engine: Engine = "fused",
+  device: "cpu" | "cuda" = "cpu",
 ): Promise<GoldenModel> {
   const folder = join(goldenFolder, name);
   const config = await readModelConfig(folder);
-  const session = createSession(config.shape, { device: "cpu", dtype, threads, engine });
+  const session = createSession(config.shape, { device, dtype, threads, engine });
   const { tensors } = await readWeights(folder, config, [...session.parameters]);
   await session.load(tensors);
   const expected = await readExpected(join(folder, "expected.safetensors"));

@@ -1,0 +1,48 @@
+#include "core/step_recordings.h"
+
+#include <c10/util/Exception.h>
+
+#include <utility>
+
+namespace steadytune {
+
+void StepRecordings::run(const Key& key, const std::vector<PackedBatch>& parts, const Write& write, const Body& body) {
+  const auto found = recorded_.find(key);
+  Step* step = found == recorded_.end() ? record(key, parts, body) : &found->second;
+  if (step == nullptr) {
+    queue(parts, write, body);
+    return;
+  }
+  write(*step->inputs);
+  step->recording->replay();
+  step->inputs->read();
+}
+
+void StepRecordings::queue(const std::vector<PackedBatch>& parts, const Write& write, const Body& body) {
+  StepInputs inputs(device_, parts);
+  write(inputs);
+  body(inputs);
+}
+
+StepRecordings::Step* StepRecordings::record(const Key& key, const std::vector<PackedBatch>& parts, const Body& body) {
+  if (given_up_ || recorded_.size() >= limit) return nullptr;
+  if (++seen_[key] == 1) return nullptr;
+  Step step{std::make_unique<StepInputs>(device_, parts), nullptr};
+  try {
+    step.recording = device_.record([inputs = step.inputs.get(), body] { body(*inputs); });
+  } catch (const std::exception& error) {
+    // The step itself has worked, so it goes on as it is, only slower; and the one who reads this can report it.
+    TORCH_WARN("steadytune: a training step could not be recorded, so that steps are queued kernel by kernel: ",
+               error.what());
+    given_up_ = true;
+    return nullptr;
+  }
+  return &recorded_.emplace(key, std::move(step)).first->second;
+}
+
+void StepRecordings::clear() {
+  seen_.clear();
+  recorded_.clear();
+}
+
+}  // namespace steadytune

@@ -1,0 +1,141 @@
+#include "kernels/cuda/table.h"
+
+#include <ATen/cuda/CUDAGraph.h>
+#include <c10/cuda/CUDAException.h>
+#include <c10/cuda/CUDAFunctions.h>
+#include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDAStream.h>
+#include <c10/util/Exception.h>
+#include <cuda_runtime_api.h>
+
+#include <cstring>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+struct SteadytuneCudaGraph {
+  at::cuda::CUDAGraph graph;
+  /// Held while it records. Two recordings at once would share libtorch's default generator, which refuses that.
+  std::unique_lock<std::mutex> recording;
+};
+
+namespace {
+
+/// Calls body; what it throws is turned into the string that tells of it.
+template <typename Body>
+const char* told(const Body& body) {
+  thread_local std::string message;
+  try {
+    body();
+    return nullptr;
+  } catch (const c10::Error& error) {
+    message = error.what_without_backtrace();
+  } catch (const std::exception& error) {
+    message = error.what();
+  }
+  return message.c_str();
+}
+
+int32_t device_count() { return c10::cuda::device_count(); }
+
+const char* describe(int32_t device, SteadytuneCudaDevice* description) {
+  return told([&] {
+    cudaDeviceProp properties{};
+    C10_CUDA_CHECK(cudaGetDeviceProperties(&properties, device));
+    std::strncpy(description->name, properties.name, sizeof(description->name) - 1);
+    description->name[sizeof(description->name) - 1] = '\0';
+    description->major = properties.major;
+    description->minor = properties.minor;
+    description->multiprocessors = properties.multiProcessorCount;
+    description->memory_bytes = static_cast<int64_t>(properties.totalGlobalMem);
+  });
+}
+
+std::mutex streams_mutex;
+std::map<int32_t, std::vector<int64_t>> idle_streams;
+
+const char* take_stream(int32_t device, int64_t* id) {
+  return told([&] {
+    const std::lock_guard lock(streams_mutex);
+    std::vector<int64_t>& idle = idle_streams[device];
+    if (!idle.empty()) {
+      *id = idle.back();
+      idle.pop_back();
+      return;
+    }
+    const c10::cuda::CUDAGuard guard(static_cast<c10::DeviceIndex>(device));
+    cudaStream_t stream = nullptr;
+    // The legacy default stream would wait for it, and every copy from pageable memory with that.
+    C10_CUDA_CHECK(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+    *id = c10::cuda::getStreamFromExternal(stream, static_cast<c10::DeviceIndex>(device)).id();
+  });
+}
+
+void give_stream(int32_t device, int64_t id) {
+  const std::lock_guard lock(streams_mutex);
+  idle_streams[device].push_back(id);
+}
+
+SteadytuneCudaPool new_pool() {
+  const auto [first, second] = at::cuda::graph_pool_handle();
+  return {first, second};
+}
+
+std::mutex recording_mutex;
+
+const char* begin_recording(SteadytuneCudaPool pool, SteadytuneCudaGraph** graph) {
+  return told([&] {
+    auto made = std::make_unique<SteadytuneCudaGraph>();
+    made->recording = std::unique_lock(recording_mutex);
+    // Other sessions go on meanwhile: they may allocate and synchronize, which a global recording would forbid them.
+    made->graph.capture_begin({pool.first, pool.second}, cudaStreamCaptureModeThreadLocal);
+    *graph = made.release();
+  });
+}
+
+const char* end_recording(SteadytuneCudaGraph* graph) {
+  return told([&] {
+    std::unique_ptr<SteadytuneCudaGraph> owned(graph);
+    owned->graph.capture_end();
+    owned->recording.unlock();
+    static_cast<void>(owned.release());
+  });
+}
+
+void drop_graph(SteadytuneCudaGraph* graph) {
+  told([&] { delete graph; });
+}
+
+void abandon_recording(SteadytuneCudaGraph* graph) {
+  // A recording that holds a mistake cannot be ended without an error, and must be ended all the same: until then the
+  // stream records.
+  told([&] { graph->graph.capture_end(); });
+  // The error that ended it stays behind as the thread's last one.
+  static_cast<void>(cudaGetLastError());
+  drop_graph(graph);
+}
+
+const char* replay(SteadytuneCudaGraph* graph) {
+  return told([&] { graph->graph.replay(); });
+}
+
+constexpr SteadytuneCudaTable table = {
+    .device_count = device_count,
+    .describe = describe,
+    .take_stream = take_stream,
+    .give_stream = give_stream,
+    .new_pool = new_pool,
+    .begin_recording = begin_recording,
+    .end_recording = end_recording,
+    .abandon_recording = abandon_recording,
+    .replay = replay,
+    .drop_graph = drop_graph,
+};
+
+}  // namespace
+
+extern "C" __attribute__((visibility("default"))) const SteadytuneCudaTable* steadytune_cuda_table(int32_t version) {
+  return version == steadytune_cuda_table_version ? &table : nullptr;
+}

@@ -1,0 +1,68 @@
+import { join } from "node:path";
+import test from "ava";
+
+import { NativeError } from "#src/errors.js";
+import { findCuda } from "#src/native/cuda.js";
+import { hasNvidiaGpu } from "#src/native/platform.js";
+import { writeTree } from "../helpers/fake-libtorch.js";
+import { temporaryFolder } from "../helpers/temporary-folder.js";
+
+const libtorch = { root: "/opt/libtorch", version: "2.15.0", cuda: true };
+
+function writeKernels(root: string, record: { version: string; torch: string } | null): void {
+  writeTree(join(root, "build/cuda"), {
+    "libsteadytune_cuda.so": "not opened",
+    ...(record && { "steadytune-cuda.json": JSON.stringify(record) }),
+  });
+}
+
+/** What stands in the way, as a person reads it. */
+function problem(found: ReturnType<typeof findCuda>): { code: string; text: string } {
+  if (!(found instanceof NativeError)) throw new Error("nothing stands in the way");
+  return { code: found.code, text: `${found.message} ${found.hint}` };
+}
+
+test("on a machine with a GPU, libtorch's CUDA half and the kernels are found", (t) => {
+  const root = temporaryFolder(t);
+  writeKernels(root, { version: "0.1.0", torch: "2.15.1" });
+  t.deepEqual(findCuda(libtorch, "0.1.0", { root, gpu: true }), {
+    libtorch: "/opt/libtorch/lib/libtorch_cuda.so",
+    kernels: join(root, "build/cuda/libsteadytune_cuda.so"),
+  });
+});
+
+test("kernels that are missing, or do not say what they were built for, are an error with the command that builds them", (t) => {
+  const root = temporaryFolder(t);
+  const missing = problem(findCuda(libtorch, "0.1.0", { root, gpu: true }));
+  t.is(missing.code, "ERR_CUDA_KERNELS");
+  t.regex(missing.text, /not built: there is no .*libsteadytune_cuda\.so.*npm run build:cuda/);
+  writeKernels(root, null);
+  t.regex(problem(findCuda(libtorch, "0.1.0", { root, gpu: true })).text, /npm run build:cuda/);
+});
+
+test("kernels of another libtorch or another steadytune are refused before they are opened, naming both", (t) => {
+  const root = temporaryFolder(t);
+  writeKernels(root, { version: "0.1.0", torch: "2.11.0" });
+  const other = problem(findCuda(libtorch, "0.1.0", { root, gpu: true }));
+  t.is(other.code, "ERR_CUDA_KERNELS");
+  t.regex(other.text, /built for steadytune 0\.1\.0 and libtorch 2\.11\.0, and this is .* libtorch 2\.15\.0/);
+  t.regex(other.text, /npm run build:cuda/);
+  t.regex(
+    problem(findCuda({ ...libtorch, version: "2.11.0" }, "0.2.0", { root, gpu: true })).text,
+    /steadytune 0\.2\.0/,
+  );
+});
+
+test("a machine without a GPU, and a libtorch without CUDA, are told apart", (t) => {
+  const root = temporaryFolder(t);
+  writeKernels(root, { version: "0.1.0", torch: "2.15.0" });
+  t.regex(problem(findCuda(libtorch, "0.1.0", { root, gpu: false })).text, /no NVIDIA GPU.*--device cpu/);
+  const without = problem(findCuda({ ...libtorch, cuda: false }, "0.1.0", { root, gpu: true })).text;
+  t.regex(without, /\/opt\/libtorch.*without CUDA.*LIBTORCH/);
+});
+
+test("CUDA_VISIBLE_DEVICES can hide every GPU", (t) => {
+  t.false(hasNvidiaGpu({ CUDA_VISIBLE_DEVICES: "" }));
+  t.false(hasNvidiaGpu({ CUDA_VISIBLE_DEVICES: "-1" }));
+  t.is(hasNvidiaGpu({ CUDA_VISIBLE_DEVICES: "1" }), hasNvidiaGpu({}));
+});
