@@ -172,7 +172,7 @@ std::optional<double> special_bytes(std::string_view name, const Arguments& argu
   const double elements = trained_elements(arguments.tensor("bounds"), arguments.tensor("flags"));
   if (name == "steadytune::squared_norm") return 4 * elements;
   if (name == "steadytune::segment_squared_distance") return 8 * elements;
-  if (name == "steadytune::adamw_") {
+  if (name.starts_with("steadytune::adamw")) {
     const at::Tensor compute = arguments.tensor("compute");
     const double copy = compute.defined() ? static_cast<double>(compute.element_size()) : 0;
     return elements * (28 + copy + (arguments.tensor("start").defined() ? 4 : 0));

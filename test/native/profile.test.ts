@@ -53,7 +53,7 @@ test("the optimizer's traffic is that of the parameters that a step moves", asyn
     // What autograd does between the operators is no operator.
     t.true(profile.operators.every(({ name }) => /^(aten|steadytune)::/.test(name)));
     t.not(sum(named(profile, "aten::mm"), "flop"), 0);
-    const [adamw, ...more] = named(profile, "steadytune::adamw_");
+    const [adamw, ...more] = named(profile, "steadytune::adamw_scheduled_");
     t.deepEqual(more, []);
     const words = new Set(batch.tokenIds).size;
     t.is(adamw?.bytes, adamwBytes(movedElements(session.parameters, words), dtype));
