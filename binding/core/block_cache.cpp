@@ -12,14 +12,14 @@ namespace steadytune {
 namespace {
 
 /// Wide enough for every vector, and a cache line.
-constexpr size_t alignment = 64;
+constexpr size_t block_alignment = 64;
 /// Smaller ones are malloc's business.
 constexpr size_t smallest_block = size_t{1} << 16;
 
 }  // namespace
 
 /// Stands in front of the data.
-struct alignas(alignment) BlockCache::Header {
+struct alignas(block_alignment) BlockCache::Header {
   /// Null for a small block.
   BlockCache* owner;
   /// The block has 2^size_class bytes, with the header.
@@ -47,7 +47,7 @@ c10::DataPtr BlockCache::allocate(size_t bytes) {
   if (whole < bytes) throw std::bad_alloc();
   Header* block;
   if (whole < smallest_block) {
-    void* memory = std::aligned_alloc(alignment, (whole + alignment - 1) / alignment * alignment);
+    void* memory = std::aligned_alloc(block_alignment, (whole + block_alignment - 1) / block_alignment * block_alignment);
     if (memory == nullptr) throw std::bad_alloc();
     block = new (memory) Header{nullptr, 0};
   } else {

@@ -6,14 +6,14 @@ namespace steadytune {
 namespace {
 
 /// Enough for any dtype and for wide loads.
-constexpr int64_t alignment = 16;
+constexpr int64_t input_alignment = 16;
 
 /// Hands out places of one piece of memory, in order.
 class Layout {
  public:
   int64_t place(int64_t bytes) {
     const int64_t begin = end_;
-    end_ += (bytes + alignment - 1) / alignment * alignment;
+    end_ += (bytes + input_alignment - 1) / input_alignment * input_alignment;
     return begin;
   }
   int64_t bytes() const { return end_; }

@@ -154,7 +154,7 @@ slurmTest("a preempted task saves its state, requeues itself and ends with the s
   const signalledMs = Date.now();
   node.slurm("scancel", "--batch", "--signal=USR2", `${job}_0`);
   await node.until("a requeued task", isPending(node, job));
-  t.regex(logOf(output), /this task was preempted: it is back in the queue/);
+  t.regex(logOf(output), /this task was preempted: it goes back into the queue/);
   // It waits in the queue, and is not submitted once more.
   t.is((await submit(t, node, output)).queued, 1);
   await node.untilEnded(job);
@@ -171,9 +171,14 @@ slurmTest("a task on a node that goes down is run again on one that is up, to th
   node.slurm("scontrol", "update", "NodeName=localhost", "State=DOWN", "Reason=test");
   await node.until("a requeued task", isPending(node, job));
   await node.until("the node", () => {
-    // It may have come back by itself; then there is nothing to resume.
-    if (/down/.test(node.slurm("sinfo", "-h", "-o", "%T")))
-      node.slurm("scontrol", "update", "NodeName=localhost", "State=RESUME");
+    // It may have come back by itself, at this very moment too; then there is nothing to resume.
+    if (/down/.test(node.slurm("sinfo", "-h", "-o", "%T"))) {
+      try {
+        node.slurm("scontrol", "update", "NodeName=localhost", "State=RESUME");
+      } catch {
+        // Asked again in a moment.
+      }
+    }
     return /idle/.test(node.slurm("sinfo", "-h", "-o", "%T"));
   });
   await node.untilEnded(job);
@@ -198,7 +203,7 @@ slurmTest(
       await node.until("its end", () => inLog("at its time limit") >= time);
     }
     await node.untilEnded(job);
-    t.regex(logOf(output), /time limit, time 3 of 3: it is back in the queue/);
+    t.regex(logOf(output), /time limit, time 3 of 3: it goes back into the queue/);
     t.regex(logOf(output), /time limit for the 4th time and is given up/);
     const { stdout } = await study(node, ["status", output]);
     t.regex(stdout, /not finished and not in the queue: plain on tickets, seed 0: job \d+_0 FAILED, .*0\.log/);

@@ -30,7 +30,8 @@ export async function runTask(folder: string, ids: readonly string[], options: C
     );
   } catch (error) {
     if (task !== null && error instanceof InterruptedError) {
-      terminal.line(await requeue(task, folder).catch((failure: Error) => `not requeued: ${failure.message}`));
+      const say = (line: string) => terminal.line(line);
+      await requeue(task, folder, say).catch((failure: Error) => say(`not requeued: ${failure.message}`));
     }
     throw error;
   }

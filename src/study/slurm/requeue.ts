@@ -31,28 +31,32 @@ export function currentTask(env: NodeJS.ProcessEnv = process.env): ArrayTask | n
  * Puts this task back into the queue after a signal, once the states of its trials are saved: for as often as it was
  * preempted, three times at its time limit. Not when somebody cancelled it, and not when Slurm has done so already.
  *
- * @returns what was done, for the task's log
- * @throws SlurmError when Slurm does not answer or refuses
+ * @param say gets a line about what is done, for the task's log, before Slurm is asked to do it: what is requeued is
+ *   killed at once.
+ * @throws SlurmError when Slurm does not answer
  */
-export async function requeue(task: ArrayTask, study: string): Promise<string> {
+export async function requeue(task: ArrayTask, study: string, say: (line: string) => void): Promise<void> {
   const output = await slurmOutput("squeue", ["-h", "-r", "-t", "all", "-j", task.job, "-o", "%i|%T|%L|%r"]);
   const own = output.split("\n").find((line) => line.startsWith(`${task.name}|`));
   const [, state = "", left = "", reason = ""] = own?.split("|") ?? [];
-  if (state === "PENDING") return "Slurm has put this task back into the queue";
+  if (state === "PENDING") return say("Slurm has put this task back into the queue");
   // Slurm says COMPLETING of a task that scancel or a time limit is ending, and gives a reason for the latter alone.
-  if (state !== "RUNNING" && reason !== "TimeLimit") return "this task was cancelled: it does not come back by itself";
+  if (state !== "RUNNING" && reason !== "TimeLimit") {
+    return say("this task was cancelled: it does not come back by itself");
+  }
   let why = "this task was preempted";
   if (reason === "TimeLimit" || secondsOf(left) < timeoutSeconds) {
     const timeouts = await countTimeout(task, study);
     if (timeouts > mostTimeouts) {
-      return `this task is at its time limit for the ${timeouts}th time and is given up; \`study run\` submits it again`;
+      const told = `this task is at its time limit for the ${timeouts}th time and is given up`;
+      return say(`${told}; \`study run\` submits it again`);
     }
     why = `this task is at its time limit, time ${timeouts} of ${mostTimeouts}`;
   }
+  say(`${why}: it goes back into the queue`);
   const { code, stderr } = await slurmCommand("scontrol", ["requeue", task.name]);
-  // By itself, in the moments since it was asked.
-  if (code !== 0 && !/pending/i.test(stderr)) return `${why}, but Slurm refuses to requeue it: ${said(stderr)}`;
-  return `${why}: it is back in the queue`;
+  // Pending: it went by itself, in the moments since it was asked.
+  if (code !== 0 && !/pending/i.test(stderr)) say(`Slurm refuses to requeue it: ${said(stderr)}`);
 }
 
 async function countTimeout({ name }: ArrayTask, study: string): Promise<number> {
