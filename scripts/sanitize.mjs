@@ -54,7 +54,7 @@ async function check({ sanitizers, folder, targets, tests }, libtorch) {
     `-DSTEADYTUNE_SANITIZE=${sanitizers}`,
     "-DCMAKE_BUILD_TYPE=Debug",
     "-DCMAKE_CXX_FLAGS_DEBUG=-O1 -g1",
-    // Most of the time goes into libtorch's headers, so each of core, kernels and tests is compiled as one file.
+    // Most of the time goes into libtorch's headers, so core and kernels are each compiled as one file.
     "-DCMAKE_UNITY_BUILD=ON",
     "-DCMAKE_UNITY_BUILD_BATCH_SIZE=0",
     "--log-level=WARNING",
