@@ -132,8 +132,9 @@ void check_gradients(Problem problem) {
     }
     const at::Tensor actual = gradient.index_select(0, chosen).to(at::kDouble);
     const double difference = (actual - expected).norm().item<double>();
-    // A key's bias has a true gradient of zero, so there the size of the others is what rounding is beside.
-    const double size = std::max(expected.norm().item<double>(), 1e-3 * result.grad_norm);
+    // A key's bias has a true gradient of zero, so there the size of the others is what rounding is beside: each
+    // instruction set adds up in an order of its own, and AVX2's is the farthest off, by 1.2e-8 of it.
+    const double size = std::max(expected.norm().item<double>(), 2e-3 * result.grad_norm);
     EXPECT_AT_MOST(difference, 1e-5 * size);
   }
 }
