@@ -47,7 +47,8 @@ c10::DataPtr BlockCache::allocate(size_t bytes) {
   if (whole < bytes) throw std::bad_alloc();
   Header* block;
   if (whole < smallest_block) {
-    void* memory = std::aligned_alloc(block_alignment, (whole + block_alignment - 1) / block_alignment * block_alignment);
+    void* memory =
+        std::aligned_alloc(block_alignment, (whole + block_alignment - 1) / block_alignment * block_alignment);
     if (memory == nullptr) throw std::bad_alloc();
     block = new (memory) Header{nullptr, 0};
   } else {
