@@ -21,6 +21,8 @@ export interface OneNode {
 }
 
 const waitMs = 150_000;
+/** The node refuses a job that comes back in the second in which it was killed, and Slurm then calls it failed. */
+const requeuedMs = 2_000;
 
 /** @returns null, after a word to `skip`, where there is no Slurm to start. */
 export async function startSlurm(
@@ -48,9 +50,17 @@ export async function startSlurm(
       .split("\n")
       .map((line) => line.split("|"))
       .filter(([array]) => array === job);
+  /** Since when each task waits. */
+  const waiting = new Map<string, number>();
   const hurry = (job: string): void => {
-    for (const [, , state, reason, own] of tasks(job)) {
-      if (state !== "PENDING" || reason !== "BeginTime") continue;
+    for (const [, , state, reason, own = ""] of tasks(job)) {
+      if (state !== "PENDING" || reason !== "BeginTime") {
+        waiting.delete(own);
+        continue;
+      }
+      const sinceMs = waiting.get(own) ?? performance.now();
+      waiting.set(own, sinceMs);
+      if (performance.now() - sinceMs < requeuedMs) continue;
       try {
         slurm("scontrol", "update", `JobId=${own}`, "StartTime=now");
       } catch {
@@ -61,7 +71,10 @@ export async function startSlurm(
   const until = async (what: string, holds: () => boolean): Promise<void> => {
     const end = performance.now() + waitMs;
     while (!holds()) {
-      if (performance.now() > end) throw new Error(`not within ${waitMs / 1000} s: ${what}`);
+      if (performance.now() > end) {
+        const queue = slurm("squeue", "-t", "all", "-o", "%i %T %r %S %L");
+        throw new Error(`not within ${waitMs / 1000} s: ${what}; the queue is\n${queue}`);
+      }
       await sleep(200);
     }
   };
