@@ -25,7 +25,7 @@ export type StudyEvent =
   { type: "planned"; trials: readonly Trial[]; finished: readonly Trial[]; failed: readonly Trial[] } | TrialEvent;
 
 export interface RunStudyOptions {
-  /** Trials side by side; as many as cores and memory allow when not given. */
+  /** Trials side by side; one per GPU, or on the CPU as many as cores and memory allow, when not given. */
   workers?: number | undefined;
   /** Ids of the trials that are run; all when not given. */
   only?: readonly string[] | undefined;
@@ -88,8 +88,8 @@ export async function runPlanned(folder: string, options: RunStudyOptions = {}):
     });
     if (pending.length === 0) return { manifest, failed: [...failed.values()], waiting };
     const workers = await workersFor(pending, options.workers);
-    await refuseFullDisk(folder, pending, workers);
-    const execute: Executor = localExecutor({ workers });
+    await refuseFullDisk(folder, pending, workers.count);
+    const execute: Executor = localExecutor(workers);
     await execute(pending, {
       folder,
       signal,

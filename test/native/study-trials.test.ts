@@ -4,6 +4,7 @@ import test, { type ExecutionContext } from "ava";
 import type { RunConfig } from "#src/config/schema.js";
 import { AbortedError, LockedError, StateError } from "#src/errors.js";
 import { parseStudy } from "#src/study/file.js";
+import { localExecutor } from "#src/study/local-executor.js";
 import type { Trial } from "#src/study/plan.js";
 import { planStudy } from "#src/study/run.js";
 import { readStatus } from "#src/study/status.js";
@@ -11,7 +12,7 @@ import { TrialRunner, type TrialHooks } from "#src/study/trial-runner.js";
 import { lockTrial, readFailure } from "#src/study/trial.js";
 import type { RunEvent } from "#src/training/events.js";
 import { temporaryFolder } from "../helpers/temporary-folder.js";
-import { outcomes } from "../helpers/ticket-study.js";
+import { childrenOf, outcomes } from "../helpers/ticket-study.js";
 import { ticketsFile, tinyModel } from "../helpers/tiny-run.js";
 
 /** Two recipes with two seeds each, which share model and data. The files lie in `folder`. */
@@ -62,6 +63,25 @@ test("neither the order of trials nor what ran before in the same process change
   }
   t.is(Object.keys(outcomes(one.output)).length, 4);
   t.deepEqual(outcomes(each.output), outcomes(one.output));
+});
+
+test("workers take the GPUs in turn, and each is shown its own alone", async (t) => {
+  const { output, trials } = await planned(t);
+  const shown = new Map<number, string | undefined>();
+  await localExecutor({ count: 3, gpus: ["4", "GPU-8932f937"] })(trials.slice(0, 3), {
+    folder: output,
+    onEvent() {
+      for (const pid of childrenOf(process.pid)) {
+        const variables = readFileSync(`/proc/${pid}/environ`, "utf8").split("\0");
+        shown.set(
+          pid,
+          variables.find((variable) => variable.startsWith("CUDA_VISIBLE_DEVICES=")),
+        );
+      }
+    },
+  });
+  const gpu = (name: string) => `CUDA_VISIBLE_DEVICES=${name}`;
+  t.deepEqual([...shown.values()].sort(), [gpu("4"), gpu("4"), gpu("GPU-8932f937")]);
 });
 
 test("model and data are loaded once: further trials start from a copy in memory", async (t) => {

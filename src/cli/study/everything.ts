@@ -28,7 +28,7 @@ export function defineEverything(command: Command): void {
         "command goes on where it was stopped. Config flags go on top of every recipe of the study.",
     )
     .argument("<file>", "the study, a JSON file")
-    .option("--workers <n>", "runs side by side (default: as many as cores and memory allow)")
+    .option("--workers <n>", "runs side by side (default: one per GPU; on the CPU as many as cores and memory allow)")
     .option("--replan", "drop planned runs whose config, data or model has changed, instead of refusing to mix them")
     .action(everything);
   addChoiceOptions(command);

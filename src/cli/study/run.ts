@@ -26,7 +26,7 @@ export function defineRun(parent: Command): void {
       "Trains every planned trial that is not finished, in any order; again, it does nothing. Several processes may " +
         "run one study at once: they share its trials. Trials that failed are left alone until study retry.",
     )
-    .option("--workers <n>", "runs side by side (default: as many as cores and memory allow)")
+    .option("--workers <n>", "runs side by side (default: one per GPU; on the CPU as many as cores and memory allow)")
     .option("--index <n>", "only this trial, by its place in the manifest from 0, in this process: for array jobs")
     .option("--trials <ids>", "only these, with commas between them: what an array task of --executor slurm calls")
     .action(run);
