@@ -6,6 +6,7 @@ import { mergeConfigs } from "../config/merge.js";
 import type { RunConfig } from "../config/schema.js";
 import { nearest } from "../config/suggest.js";
 import { ConfigError } from "../errors.js";
+import type { BudgetConfig } from "./budget.js";
 import { checkStudy } from "./check.js";
 import { atPoint, gridPoints, pointLabel, type GridValues } from "./grid.js";
 import { findPreset } from "./preset.js";
@@ -22,6 +23,8 @@ export interface Study {
   next: string | null;
   /** Where it says that its trials run; null where it does not say. */
   executor: ExecutorConfig | null;
+  /** How much time it may take; null without a limit. */
+  budget: BudgetConfig | null;
   /** The preset that was chosen. */
   preset: string | null;
   cells: Cell[];
@@ -119,7 +122,7 @@ export function parseStudy(
   const cells: Cell[] = [];
   for (const [s, stage] of file.stages.entries()) cells.push(...cellsOf(stage, `stages[${s}]`, cells));
   if (keep !== undefined) refuseUnknown(keep, new Set(cells.map(({ task }) => task)), `${source} has no task`);
-  const { name, title = name, description = null, next = null, executor = null } = file;
+  const { name, title = name, description = null, next = null, executor = null, budget = null } = file;
   return {
     name: wanted === undefined ? name : `${name}-${wanted}`,
     title,
@@ -127,6 +130,7 @@ export function parseStudy(
       [description, preset.description].filter((text) => text !== null && text !== undefined).join(" ") || null,
     next,
     executor,
+    budget,
     preset: wanted ?? null,
     cells: cells.filter(({ task }) => keep === undefined || keep.includes(task)),
   };

@@ -49,20 +49,21 @@ interface Lane {
 
 /** One worker process after the other, as long as there are trials. */
 async function lane({ number, gpu }: Lane, queue: Trial[], options: ExecutorOptions): Promise<void> {
-  const { folder, signal, onEvent } = options;
+  const { folder, signal, mayBegin, onEvent } = options;
   let worker: WorkerProcess | null = null;
   try {
     let loaded: string | null = null;
     let elsewhere = 0;
-    for (let trial = take(queue, loaded); trial !== null && !signal?.aborted; trial = take(queue, loaded)) {
-      const current = trial;
+    while (!signal?.aborted && (await mayBegin())) {
+      const trial = take(queue, loaded);
+      if (trial === null) break;
       loaded = preparedKey(trial.config);
       onEvent({ type: "trial-start", worker: number, trial });
       for (let attempt = 1; ; attempt++) {
         worker ??= new WorkerProcess(gpu);
         const end = await worker.run(
           { type: "run", trial, folder },
-          { signal, onEvent: (event) => onEvent({ type: "trial-event", worker: number, trial: current, event }) },
+          { signal, onEvent: (event) => onEvent({ type: "trial-event", worker: number, trial, event }) },
         );
         if (end.type === "done") {
           elsewhere = 0;

@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import type { ResolvedConfig, RunConfig } from "../config/schema.js";
 import { ConfigError, StateError } from "../errors.js";
 import { writeFileAtomic } from "../files/atomic.js";
+import type { BudgetConfig } from "./budget.js";
 import type { Cell, Select } from "./file.js";
 import { studyPaths } from "./folder.js";
 import type { Trial } from "./plan.js";
@@ -22,6 +23,8 @@ export interface StudyHeader {
   description: string | null;
   /** Where the study's file says that its trials run. */
   executor?: ExecutorConfig;
+  /** How much time the study's file gives it; absent without a limit. */
+  budget?: BudgetConfig;
   /** The preset that was planned; absent without one. */
   preset?: string;
   /** Every cell, in the order of the file, with or without trials so far. */

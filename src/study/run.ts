@@ -1,6 +1,7 @@
 import { ConfigError, type SteadytuneError } from "../errors.js";
 import { makeFolder } from "../files/atomic.js";
 import { withAbsolutePaths } from "../training/transfer-run.js";
+import { Budget, type BudgetConfig } from "./budget.js";
 import { refuseFullDisk } from "./disk.js";
 import type { Executor, TrialEvent } from "./executor.js";
 import { extendManifest, extendPlan, type Extension } from "./extend.js";
@@ -29,6 +30,8 @@ export interface RunStudyOptions {
   workers?: number | undefined;
   /** Ids of the trials that are run; all when not given. */
   only?: readonly string[] | undefined;
+  /** How much time the study may take, in the place of what its file says. */
+  budget?: BudgetConfig | undefined;
   signal?: AbortSignal | undefined;
   onEvent?: ((event: StudyEvent) => void) | undefined;
 }
@@ -46,6 +49,8 @@ export interface StudyEnd {
   failed: { trial: Trial; error: SteadytuneError }[];
   /** Cells that have no trials, since they wait for a choice among others that failed. */
   waiting: Extension["waiting"];
+  /** Trials that were not begun, or not brought to their end, since the study's budget is spent. */
+  overBudget: Trial[];
 }
 
 /**
@@ -86,13 +91,17 @@ export async function runPlanned(folder: string, options: RunStudyOptions = {}):
       finished: trials.filter((trial) => isFinished(folder, trial)),
       failed: [...failed.values()].map(({ trial }) => trial),
     });
-    if (pending.length === 0) return { manifest, failed: [...failed.values()], waiting };
+    const budget = new Budget(options.budget ?? manifest.study.budget ?? null, folder, manifest.trials);
+    if (pending.length === 0 || (await budget.isSpent())) {
+      return { manifest, failed: [...failed.values()], waiting, overBudget: pending };
+    }
     const workers = await workersFor(pending, options.workers);
     await refuseFullDisk(folder, pending, workers.count);
     const execute: Executor = localExecutor(workers);
     await execute(pending, {
       folder,
       signal,
+      mayBegin: async () => !(await budget.isSpent()),
       onEvent(event) {
         if (event.type === "trial-failed") failed.set(event.trial.id, event);
         onEvent(event);
@@ -120,12 +129,13 @@ export async function planStudy(
   await makeFolder(folder);
   await using _lock = await lockPlan(folder);
   const before = replan ? null : await readManifest(folder);
-  const { name, title, description, preset, executor } = study;
+  const { name, title, description, preset, executor, budget } = study;
   const cells = mergeCells(before?.study.cells ?? [], study.cells.map(plannedCell), folder);
   const wanted: Manifest = {
     study: {
       ...{ format: 1 as const, name, title, description },
       ...(executor !== null && { executor }),
+      ...(budget !== null && { budget }),
       ...(preset !== null && { preset }),
       cells,
     },

@@ -145,6 +145,30 @@ test("status follows a study that runs in another process", async (t) => {
   t.true(existsSync(join(output, "work")));
 });
 
+test("a study stops when its budget is spent, says what is left, and goes on with a larger one", async (t) => {
+  const { folder, file } = writeStudy(t);
+  const study = JSON.parse(readFileSync(file, "utf8")) as object;
+  writeFileSync(file, JSON.stringify({ ...study, budget: { hours: 1e-6 } }));
+  const output = join(folder, "out");
+  const first = await steadytune(["study", file, "--output", output, "--workers", "1"]);
+  t.is(first.code, 0, first.stderr);
+  t.regex(first.stderr, /the budget is spent before 3 runs; to go on, give more hours: --budget/);
+  t.like(await statusOf(output), { done: 1, waiting: 3, budget: { hours: 1e-6 } });
+  t.regex((await steadytune(["study", "status", output])).stdout, /s of a budget of 4 ms spent/);
+  const again = await steadytune(["study", "run", output, "--workers", "1"]);
+  t.regex(again.stderr, /the budget is spent before 3 runs/);
+  t.is((await statusOf(output)).done, 1);
+
+  const more = await steadytune(["study", "run", output, "--budget", "1"]);
+  t.is(more.code, 0, more.stderr);
+  t.notRegex(more.stderr, /budget/);
+  t.is((await statusOf(output)).done, 4);
+  t.regex(
+    (await steadytune(["study", "run", output, "--budget", "none"])).stderr,
+    /--budget must be a number of hours/,
+  );
+});
+
 test("a failed trial is left alone until retry, and exit code 1 goes on telling of it", async (t) => {
   const { folder, file } = writeStudy(t, { seeds: 1 });
   const table = join(folder, "own.csv");

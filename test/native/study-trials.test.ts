@@ -70,6 +70,7 @@ test("workers take the GPUs in turn, and each is shown its own alone", async (t)
   const shown = new Map<number, string | undefined>();
   await localExecutor({ count: 3, gpus: ["4", "GPU-8932f937"] })(trials.slice(0, 3), {
     folder: output,
+    mayBegin: () => Promise.resolve(true),
     onEvent() {
       for (const pid of childrenOf(process.pid)) {
         const variables = readFileSync(`/proc/${pid}/environ`, "utf8").split("\0");

@@ -70,6 +70,9 @@ async function estimate(file: string, options: EstimateFlags): Promise<void> {
       [0, 1, 3],
     ),
   );
+  if (study.budget !== null && found.seconds > 3600 * study.budget.hours) {
+    terminal.warn(`its budget of ${duration(3_600_000 * study.budget.hours)} ends it before all runs are done`);
+  }
   const { results, weights, states } = found.disk;
   print(
     `${count(Math.round(found.runs), "run")}: about ${duration(seconds * 1000)} with ${count(workers, "worker")}; ` +

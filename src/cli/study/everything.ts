@@ -10,13 +10,14 @@ import { addChoiceOptions, choiceOf, type ChoiceFlags } from "./choice.js";
 import { addExecutorOptions, chosenExecutor, type ExecutorFlags } from "./executor.js";
 import { tellChoices } from "./choices.js";
 import { defaultFolder } from "./folder.js";
-import { mostWorkers, wholeNumber } from "./options.js";
-import { tellFailed } from "./failed.js";
+import { budgetOf, mostWorkers, wholeNumber } from "./options.js";
 import { submit } from "./submit.js";
+import { tellEnd } from "./tell-end.js";
 
 interface StudyFlags extends CommonOptions, ChoiceFlags, ExecutorFlags, Record<string, unknown> {
   output?: string;
   workers?: string;
+  budget?: string;
   replan?: boolean;
 }
 
@@ -29,6 +30,7 @@ export function defineEverything(command: Command): void {
     )
     .argument("<file>", "the study, a JSON file")
     .option("--workers <n>", "runs side by side (default: one per GPU; on the CPU as many as cores and memory allow)")
+    .option("--budget <hours>", "begin no more runs once those that are finished took so long together")
     .option("--replan", "drop planned runs whose config, data or model has changed, instead of refusing to mix them")
     .action(everything);
   addChoiceOptions(command);
@@ -59,6 +61,7 @@ async function everything(file: string, options: StudyFlags): Promise<void> {
     import("../../report/write-report.js"),
   ]);
   const workers = options.workers === undefined ? undefined : wholeNumber("--workers", options.workers, 1, mostWorkers);
+  const budget = budgetOf(options);
   const { output: given, ...overrides } = await configFromOptions(options);
   const study = await readStudyFile(file, { overrides, ...choiceOf(options) });
   const output = given ?? defaultFolder(study);
@@ -75,7 +78,8 @@ async function everything(file: string, options: StudyFlags): Promise<void> {
   try {
     end = await interruptible(
       terminal,
-      (signal) => runStudy(study, { output, workers, replan: options.replan, signal, onEvent: watchStudy(terminal) }),
+      (signal) =>
+        runStudy(study, { output, workers, budget, replan: options.replan, signal, onEvent: watchStudy(terminal) }),
       { hint: "the same command goes on where it stopped" },
     );
   } finally {
@@ -89,7 +93,7 @@ async function everything(file: string, options: StudyFlags): Promise<void> {
     terminal.line();
   }
   tellChoices(end.manifest, terminal);
-  tellFailed(end, output, terminal);
+  tellEnd(end, output, terminal);
   terminal.line(`${duration(performance.now() - begunMs)}; the report with figures: ${report.path}`);
   if (study.next !== null) terminal.line(study.next);
 }

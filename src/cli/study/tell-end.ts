@@ -2,8 +2,11 @@ import type { StudyEnd } from "../../study/run.js";
 import { count } from "../format.js";
 import type { Terminal } from "../terminal.js";
 
-/** Says how many trials failed and what waits for them, and sets the exit code that tells of them. */
-export function tellFailed({ failed, waiting }: StudyEnd, folder: string, terminal: Terminal): void {
+/** Says what of a study was not done: over its budget, failed, or waiting for what failed; failures set the exit code. */
+export function tellEnd({ failed, waiting, overBudget }: StudyEnd, folder: string, terminal: Terminal): void {
+  if (overBudget.length > 0) {
+    terminal.warn(`the budget is spent before ${count(overBudget.length, "run")}; to go on, give more hours: --budget`);
+  }
   if (failed.length === 0) return;
   process.exitCode = 1;
   for (const { cell, trials } of waiting) {
