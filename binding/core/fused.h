@@ -29,6 +29,20 @@ struct Attention {
   double probability_dropout;
 };
 
+/// XLNet's attention. Weights are [input, output] but for the last, biases and the two segments [heads, d].
+struct RelativeAttention {
+  /// [3 hidden, heads, d]
+  const Leaf& qkv;
+  const Leaf& relative;
+  const Leaf& output;
+  const Leaf& content_bias;
+  const Leaf& position_bias;
+  const Leaf& segment_bias;
+  const Leaf& segment;
+  int64_t heads;
+  double probability_dropout;
+};
+
 struct FeedForward {
   const Linear& intermediate;
   const Linear& output;
@@ -56,6 +70,11 @@ at::Tensor embed(const Pass& pass, const Embeddings& embeddings);
 /// x [T, hidden] -> [T, hidden]; with `summary_only` [B, hidden], one line per row of the batch: what follows attention
 /// is computed for the summary tokens alone.
 at::Tensor attend(const Half& half, const Attention& attention, const at::Tensor& x, bool summary_only);
+
+/// x [T, hidden], `distances` [2T, hidden] the encodings of PackedBatch::distances -> [T, hidden]; with `summary_only`
+/// [B, hidden], and the encodings are those of PackedBatch::summary_distances.
+at::Tensor attend_relative(const Half& half, const RelativeAttention& attention, const at::Tensor& x,
+                           const at::Tensor& distances, bool summary_only);
 
 /// x [T, hidden], or [B, hidden] with `summary_only`, and the same out.
 at::Tensor feed_forward(const Half& half, const FeedForward& network, const at::Tensor& x, bool summary_only);

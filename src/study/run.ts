@@ -17,13 +17,16 @@ import {
   type PlannedCell,
 } from "./manifest.js";
 import { lockPlan } from "./plan-lock.js";
+import { otherVersionsNote } from "./planned-versions.js";
 import { planTrials, type Trial } from "./plan.js";
 import { isFinished, readFailure } from "./trial.js";
 import { workersFor } from "./workers.js";
 
 export type StudyEvent =
   /** What there is to do; `finished` and `failed` trials of an earlier call are not run again. */
-  { type: "planned"; trials: readonly Trial[]; finished: readonly Trial[]; failed: readonly Trial[] } | TrialEvent;
+  | { type: "planned"; trials: readonly Trial[]; finished: readonly Trial[]; failed: readonly Trial[] }
+  | { type: "warning"; message: string }
+  | TrialEvent;
 
 export interface RunStudyOptions {
   /** Trials side by side; one per GPU, or on the CPU as many as cores and memory allow, when not given. */
@@ -95,6 +98,8 @@ export async function runPlanned(folder: string, options: RunStudyOptions = {}):
     if (pending.length === 0 || (await budget.isSpent())) {
       return { manifest, failed: [...failed.values()], waiting, overBudget: pending };
     }
+    const note = otherVersionsNote(pending);
+    if (note !== null) onEvent({ type: "warning", message: note });
     const workers = await workersFor(pending, options.workers);
     await refuseFullDisk(folder, pending, workers.count);
     const execute: Executor = localExecutor(workers);

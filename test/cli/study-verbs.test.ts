@@ -169,6 +169,23 @@ test("a study stops when its budget is spent, says what is left, and goes on wit
   );
 });
 
+test("runs that were planned with another libtorch are run, with a warning that names both", async (t) => {
+  const { folder, file } = writeStudy(t, { seeds: 1 });
+  const output = join(folder, "out");
+  t.is((await steadytune(["study", "plan", file, "--output", output])).code, 0);
+  const manifest = join(output, "manifest.jsonl");
+  writeFileSync(manifest, readFileSync(manifest, "utf8").replaceAll(/"torch":"[^"]+"/g, '"torch":"2.9.1"'));
+  const warning =
+    /planned with steadytune 0\.1\.0 and libtorch 2\.9\.1 run with steadytune 0\.1\.0 and libtorch 2\.\d+\./;
+  const one = await steadytune(["study", "run", output, "--index", "0"]);
+  t.is(one.code, 0, one.stderr);
+  t.regex(one.stderr, warning);
+  const rest = await steadytune(["study", "run", output]);
+  t.is(rest.code, 0, rest.stderr);
+  t.is(rest.stderr.split(warning).length, 2, "once");
+  t.notRegex((await steadytune(["study", "run", output])).stderr, warning);
+});
+
 test("a failed trial is left alone until retry, and exit code 1 goes on telling of it", async (t) => {
   const { folder, file } = writeStudy(t, { seeds: 1 });
   const table = join(folder, "own.csv");
