@@ -6,7 +6,7 @@
 
 #include "core/layers.h"
 
-/// The embeddings and the two halves of a post-norm block, forward and backward written out: everything between two
+/// The embeddings and the parts of a post-norm block, forward and backward written out: everything between two
 /// matrix products is one operator, and weights' gradients go straight into the arena. The plain form of the same
 /// (core/block.cpp) is the reference that these are compared with.
 namespace steadytune::fused {
@@ -26,6 +26,14 @@ struct Attention {
   const Linear& output;
   int64_t heads;
   bool causal;
+  double probability_dropout;
+};
+
+struct CrossAttention {
+  const Linear& query;
+  const Linear& key_value;
+  const Linear& output;
+  int64_t heads;
   double probability_dropout;
 };
 
@@ -68,8 +76,12 @@ struct Embeddings {
 at::Tensor embed(const Pass& pass, const Embeddings& embeddings);
 
 /// x [T, hidden] -> [T, hidden]; with `summary_only` [B, hidden], one line per row of the batch: what follows attention
-/// is computed for the summary tokens alone.
+/// is computed for the summary tokens alone. Under a causal mask these must be the last of their rows, which see all.
 at::Tensor attend(const Half& half, const Attention& attention, const at::Tensor& x, bool summary_only);
+
+/// x [T, hidden], or [B, hidden] with `summary_only`, and the same out; encoded [T, hidden].
+at::Tensor cross_attend(const Half& half, const CrossAttention& attention, const at::Tensor& x,
+                        const at::Tensor& encoded, bool summary_only);
 
 /// x [T, hidden], `distances` [2T, hidden] the encodings of PackedBatch::distances -> [T, hidden]; with `summary_only`
 /// [B, hidden], and the encodings are those of PackedBatch::summary_distances.

@@ -106,9 +106,10 @@ void add_distances(PackedBatch& batch, const BatchRows& rows, int64_t tokens) {
 }  // namespace
 
 std::vector<at::Tensor*> PackedBatch::movable() {
-  return {&token_ids,       &segment_ids,       &decoder_ids,     &positions,      &position_ids,      &token_rows,
-          &row_offsets,     &row_numbers,       &row_zeros,       &summary_tokens, &summary_positions, &distances,
-          &distance_rows,   &distance_places,   &summary_distances, &summary_offsets, &labels};
+  return {&token_ids,         &segment_ids, &decoder_ids,   &positions,       &position_ids,
+          &token_rows,        &row_offsets, &row_numbers,   &row_zeros,       &summary_tokens,
+          &summary_positions, &distances,   &distance_rows, &distance_places, &summary_distances,
+          &summary_offsets,   &labels};
 }
 
 PackedBatch pack(const BatchRows& rows, const EncoderShape& shape, int64_t tokens) {
