@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { ConfigError } from "../errors.js";
 import { makeFolder, writeFileAtomic } from "../files/atomic.js";
 import { studyPaths } from "../study/folder.js";
+import { checkReportFolder } from "../study/report-folder.js";
 import { bestOfK } from "./best-of-k.js";
 import { tableCsv, trialsCsv } from "./csv.js";
 import { htmlPage } from "./html.js";
@@ -23,9 +24,11 @@ export interface Report {
  *
  * @param folders one study, or any number of folders of finished runs
  * @param output where the report goes
- * @throws ConfigError when a folder is neither; OutputError when the report cannot be written
+ * @throws ConfigError when a folder is neither, and where the report's `study.json` would replace a file that is no
+ *   report's; OutputError when the report cannot be written
  */
 export async function writeReport(folders: readonly string[], output: string): Promise<Report> {
+  await checkReportFolder(output);
   const data = await readFolders(folders);
   const summaries = summarize(data);
   // The charting library takes half a second to load, which callers who never report should not wait for.

@@ -163,6 +163,27 @@ test("study.json holds every result", async (t) => {
   t.deepEqual(cells[0]?.trials[1]?.result, syntheticResult(0.7, { seed: 1 }));
 });
 
+test("a study.json that is no report's is refused before anything is written, and stays as it is", async (t) => {
+  const folder = await study(t, [biased, debiased]);
+  const before = readdirSync(folder);
+  for (const [own, said] of [
+    ['{ "name": "mine", "stages": [{ "recipes": [] }] }', /study\.json is a study's file/],
+    ['{ "name": "half-wri', /study\.json is no report's/],
+  ] as const) {
+    writeFileSync(join(folder, "study.json"), own);
+    const error = await t.throwsAsync(writeReport([folder], folder), { instanceOf: ConfigError, message: said });
+    t.regex((error as ConfigError).hint ?? "", /--output/);
+    t.is(readFileSync(join(folder, "study.json"), "utf8"), own);
+    t.deepEqual(readdirSync(folder).sort(), [...before, "study.json"].sort());
+  }
+});
+
+test("a report takes the place of an earlier one", async (t) => {
+  const folder = await study(t, [biased]);
+  await writeReport([folder], folder);
+  await t.notThrowsAsync(writeReport([folder], folder));
+});
+
 test("a thousand runs with everything that is drawn make a page below 3 MB", (t) => {
   const curve = (value: (x: number) => number): [number, number][] =>
     Array.from({ length: 30 }, (_, i) => [8 * (i + 1), value((i + 1) / 30)]);
