@@ -12,7 +12,7 @@ const margins = { left: 76, right: 24, bottom: 58 };
  * quarter of the encoder; Figures 15 to 18: every block).
  *
  * @param options.every every block, embeddings and head included, or four of them
- * @returns null without diagnostics, and where all blocks are those four anyway
+ * @returns null without diagnostics that are finite, and where all blocks are those four anyway
  */
 export function distanceChart(name: string, all: readonly ReportCell[], { every }: { every: boolean }): Figure | null {
   const cells = all.filter(({ runs }) => runs.some(({ curves }) => Object.keys(curves.distances).length > 0));
@@ -28,6 +28,8 @@ export function distanceChart(name: string, all: readonly ReportCell[], { every 
       points: bandOf(cell.runs, ({ curves }) => curves.distances[block] ?? []),
     })),
   );
+  const values = bands.flat().flatMap(({ points }) => points.map(({ high }) => high));
+  if (values.length === 0) return null;
   const banded = !every && cells.length <= mostBands;
   const rows = Math.ceil(shown.length / columns);
   const legend = legendOf(
@@ -40,7 +42,8 @@ export function distanceChart(name: string, all: readonly ReportCell[], { every 
     left: margins.left + (i % columns) * (wide + panel.gapX),
     top: top + Math.floor(i / columns) * (panel.height + panel.gapY),
   }));
-  const highest = Math.max(...bands.flat().flatMap(({ points }) => points.map(({ high }) => high)), 1e-9);
+  // All 0 where blocks are frozen.
+  const highest = Math.max(...values) || 1;
   const interval = tickStep(highest, 4);
   const title = `Distance to the start on ${cells[0]?.task ?? ""}${every ? ", all blocks" : ""}`;
   const option: ChartOption = {

@@ -10,7 +10,7 @@ const cividis = ["#00224e", "#35456c", "#666970", "#948e77", "#c8b866", "#fee838
 
 /**
  * Scores by init seed and order seed, with the deviation along each row and column beside it (paper, App. B); null for a
- * cell whose runs are no grid.
+ * cell whose runs are no grid, or have no scores.
  */
 export function seedGrid(name: string, cell: ReportCell, half: Half): Figure | null {
   const seeds = (key: "initSeed" | "orderSeed"): number[] =>
@@ -26,6 +26,7 @@ export function seedGrid(name: string, cell: ReportCell, half: Half): Figure | n
   const alongOrders = inits.map((init) => std(known(orders.map((order) => at(init, order)))));
   const alongInits = orders.map((order) => std(known(inits.map((init) => at(init, order)))));
   const scores = scoresOf(cell, half);
+  if (scores.length === 0) return null;
   const [low, high] = [Math.min(...scores), Math.max(...scores)];
   const margin = (value: number) => (Number.isNaN(value) ? "–" : (100 * value).toFixed(2));
   const width = size.left + size.cellWidth * (orders.length + 1) + size.right;

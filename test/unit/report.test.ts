@@ -5,13 +5,13 @@ import test, { type ExecutionContext } from "ava";
 import { parse } from "csv-parse/sync";
 import { ConfigError } from "#src/errors.js";
 import { bandOf } from "#src/report/band-chart.js";
-import { tickStep } from "#src/report/chart.js";
+import { tickStep, type Figure } from "#src/report/chart.js";
 import { figuresOf } from "#src/report/figures.js";
 import { metricName, pValue, points, seconds } from "#src/report/format.js";
 import { htmlPage } from "#src/report/html.js";
 import { windowMeans } from "#src/report/read-curves.js";
 import { readStudy } from "#src/report/read-study.js";
-import type { ReportRun } from "#src/report/report-data.js";
+import type { ReportCell, ReportRun } from "#src/report/report-data.js";
 import { summarize } from "#src/report/summary.js";
 import { writeReport } from "#src/report/write-report.js";
 import {
@@ -253,6 +253,42 @@ test("a figure appears only where its data exist", async (t) => {
   ]);
   for (const figure of figuresIn(all)) t.notRegex(drawn(all, figure), /NaN|undefined|Infinity/, figure);
   for (const caption of captions(path)) t.regex(caption, /\b(6|12) runs|eps left aside/, "every caption says n");
+});
+
+test("figures of runs that are all equal, or all without a score, have labels on their axes and no complaint", (t) => {
+  const said: unknown[] = [];
+  const { error, warn } = console;
+  const flat = (value: number | null): [number, number][] => (value === null ? [] : [10, 20].map((x) => [x, value]));
+  const cellOf = (score: number | null, steps: number): ReportCell => ({
+    ...{ stage: "only", task: "toy", recipe: `steps ${steps}`, family: "same", planned: 6, disagreement: null },
+    ...{ published: {}, choice: null },
+    config: syntheticTrial("same", "toy", 0, { steps, optimizer: { biasCorrection: false } }).config,
+    runs: [0, 1].flatMap((initSeed) =>
+      [5, 6, 7].map((orderSeed) => ({
+        ...{ id: "0123456789abcdef", seed: `init ${initSeed}, order ${orderSeed}` },
+        result: syntheticResult(score, { seeds: { seed: 0, initSeed, orderSeed }, steps }),
+        curves: { loss: flat(score ?? NaN), validation: flat(score), distances: { "blocks.0": flat(score && 0) } },
+      })),
+    ),
+  });
+  for (const score of [0.527, 0, 1, null]) {
+    Object.assign(console, { error: said.push.bind(said), warn: said.push.bind(said) });
+    let figures: Figure[];
+    try {
+      const cells = [cellOf(score, 40), cellOf(score, 80)];
+      figures = figuresOf({ title: "Flat", description: null, cells });
+    } finally {
+      Object.assign(console, { error, warn });
+    }
+    t.deepEqual(said, []);
+    t.is(figures.length, score === null ? 1 : 11);
+    for (const { name, svg } of figures) {
+      t.notRegex(svg, /NaN|undefined|Infinity/, `${name} of ${score}`);
+      // Numbers along the y axis end where the axis begins.
+      const labels = [...svg.matchAll(/<text[^>]*text-anchor="end"[^>]*>(-?[\d.]+)</g)];
+      if (!name.startsWith("seeds")) t.true(labels.length >= 3, `${name} of ${score}: ${labels.length} labels`);
+    }
+  }
 });
 
 test("the grid of seeds shows every run and the deviations that NumPy gives along rows and columns", async (t) => {
