@@ -1,5 +1,15 @@
 import { mean } from "../stats/summary.js";
-import { axis, cellColor, chartTitle, drawSvg, ink, tickStep, type ChartOption, type Figure } from "./chart.js";
+import {
+  axis,
+  cellColor,
+  chartTitle,
+  drawSvg,
+  ink,
+  tickStep,
+  type ChartOption,
+  type Figure,
+  type FigureLabel,
+} from "./chart.js";
 import { count, metricName, upperFirst } from "./format.js";
 import type { Point, ReportCell, ReportRun } from "./report-data.js";
 
@@ -7,10 +17,10 @@ const width = 1000;
 const height = 460;
 
 /** Training loss by step: mean over the runs and their range (paper, Figures 3, 6 and 11). */
-export function lossCurves(name: string, cells: readonly ReportCell[]): Figure | null {
+export function lossCurves({ name, place }: FigureLabel, cells: readonly ReportCell[]): Figure | null {
   const bands = cells.map((cell) => ({ name: cell.recipe, points: bandOf(cell.runs, ({ curves }) => curves.loss) }));
   return bandChart(name, {
-    title: `Training loss on ${cells[0]?.task ?? ""}`,
+    title: `Training loss on ${place}`,
     yName: "Training loss",
     xAxis: stepAxis(bands),
     bands,
@@ -20,14 +30,14 @@ export function lossCurves(name: string, cells: readonly ReportCell[]): Figure |
 }
 
 /** Validation score by step. */
-export function scoreCurves(name: string, cells: readonly ReportCell[]): Figure | null {
+export function scoreCurves({ name, place }: FigureLabel, cells: readonly ReportCell[]): Figure | null {
   const bands = cells.map((cell) => ({
     name: cell.recipe,
     points: bandOf(cell.runs, ({ curves }) => curves.validation).map((point) => scaled(point, 100)),
   }));
   const metric = metricName(cells[0]?.runs[0]?.result.selectedBy ?? "");
   return bandChart(name, {
-    title: `Validation ${metric.replace(/ \(.*/, "")} on ${cells[0]?.task ?? ""} while training`,
+    title: `Validation ${metric.replace(/ \(.*/, "")} on ${place} while training`,
     yName: `Validation ${metric}`,
     xAxis: stepAxis(bands),
     bands,

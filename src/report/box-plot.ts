@@ -1,5 +1,5 @@
 import { mean, quantile } from "../stats/summary.js";
-import { axis, cellColor, chartTitle, drawSvg, ink, tickStep, type Figure } from "./chart.js";
+import { axis, cellColor, chartTitle, drawSvg, ink, tickStep, type Figure, type FigureLabel } from "./chart.js";
 import { count, metricName, points, upperFirst } from "./format.js";
 import { scoreOn, scoresOf, type Half, type ReportCell } from "./report-data.js";
 
@@ -18,12 +18,11 @@ const slant = 30;
  * Scores of all recipes on one task: a box for each, and every run as a dot (paper, Figure 2 of test scores, Figures 5
  * and 13 of validation scores).
  */
-export function boxPlot(name: string, cells: readonly ReportCell[], half: Half): Figure {
+export function boxPlot({ name, place }: FigureLabel, cells: readonly ReportCell[], half: Half): Figure {
   const shown = cells.filter((cell) => scoresOf(cell, half).length > 0);
   const { metric = "", majority } = shown[0]?.runs[0]?.result ?? {};
-  const task = shown[0]?.task ?? "";
   const baseline = majority?.[half] ?? null;
-  const title = `${upperFirst(half)} ${metricName(metric).replace(/ \(.*/, "")} on ${task}`;
+  const title = `${upperFirst(half)} ${metricName(metric).replace(/ \(.*/, "")} on ${place}`;
   const labels = shown.map(({ recipe }) => recipe);
   const width = Math.max(usualWidth, (usualWidth * shown.length) / fitting);
   const longest = Math.max(0, ...labels.map((label) => letter * label.length));

@@ -49,6 +49,13 @@ export interface Figure {
   svg: string;
 }
 
+/** What tells a figure from others of its kind. */
+export interface FigureLabel {
+  name: Figure["name"];
+  /** What its title says that it is about: a task, with its stage where there are several. */
+  place: string;
+}
+
 /** Okabe and Ito's colors, which people with any color vision tell apart; the yellow, too pale on white, is left out. */
 const palette = ["#D55E00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000"] as const;
 

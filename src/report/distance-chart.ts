@@ -1,5 +1,5 @@
 import { bandOf, bandSeries, legendOf, mostBands, rangeCaption, runsOf, stepAxis, type Band } from "./band-chart.js";
-import { axis, drawSvg, chartTitle, ink, tickStep, type ChartOption, type Figure } from "./chart.js";
+import { axis, drawSvg, chartTitle, ink, tickStep, type ChartOption, type Figure, type FigureLabel } from "./chart.js";
 import type { ReportCell } from "./report-data.js";
 
 const width = 1000;
@@ -14,7 +14,11 @@ const margins = { left: 76, right: 24, bottom: 58 };
  * @param options.every every block, embeddings and head included, or four of them
  * @returns null without diagnostics that are finite, and where all blocks are those four anyway
  */
-export function distanceChart(name: string, all: readonly ReportCell[], { every }: { every: boolean }): Figure | null {
+export function distanceChart(
+  { name, place }: FigureLabel,
+  all: readonly ReportCell[],
+  { every }: { every: boolean },
+): Figure | null {
   const cells = all.filter(({ runs }) => runs.some(({ curves }) => Object.keys(curves.distances).length > 0));
   const known = [...new Set(cells.flatMap(({ runs }) => runs.flatMap(({ curves }) => Object.keys(curves.distances))))];
   const depth = known.filter((block) => block.startsWith("blocks.")).length;
@@ -45,7 +49,7 @@ export function distanceChart(name: string, all: readonly ReportCell[], { every 
   // All 0 where blocks are frozen.
   const highest = Math.max(...values) || 1;
   const interval = tickStep(highest, 4);
-  const title = `Distance to the start on ${cells[0]?.task ?? ""}${every ? ", all blocks" : ""}`;
+  const title = `Distance to the start on ${place}${every ? ", all blocks" : ""}`;
   const option: ChartOption = {
     title: [
       chartTitle(title),

@@ -3,13 +3,13 @@ import { count, meanStd, metricName, points, pValue, range, seconds, signedPoint
 import { escaped, section, tableMarkup } from "./markup.js";
 import { overviewTable } from "./overview-table.js";
 import { precisionTable } from "./precision-table.js";
-import { groupBy, scoreOn, testScore, type ReportCell, type ReportData } from "./report-data.js";
+import { groupBy, placeNames, scoreOn, testScore, type ReportCell, type ReportData } from "./report-data.js";
 import type { CellSummary } from "./summary.js";
 
 /** The whole report as one page that needs nothing else: styles and figures are inside, no script, no network. */
 export function htmlPage(data: ReportData, summaries: readonly CellSummary[], figures: readonly Figure[]): string {
   const groups = [...new Set(summaries.map(({ stage, task }) => JSON.stringify([stage, task])))];
-  const stages = new Set(summaries.map(({ stage }) => stage));
+  const placeName = placeNames(data.cells);
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -31,7 +31,7 @@ ${groups
     const [stage, task] = JSON.parse(key) as [string, string];
     const rows = summaries.filter((row) => row.stage === stage && row.task === task);
     const cells = data.cells.filter((cell) => cell.stage === stage && cell.task === task);
-    const heading = groups.length === 1 ? "Results" : stages.size === 1 ? task : `${stage}: ${task}`;
+    const heading = groups.length === 1 ? "Results" : placeName({ stage, task });
     return (
       tableOf(rows, heading, [...choiceNotes(cells), ...transferNotes(cells)]) +
       comparisonOf(rows, groups.length === 1 ? "" : `, ${heading}`)
@@ -151,15 +151,16 @@ function figureOf({ title, caption, svg }: Figure): string {
 }
 
 function trialsOf({ cells }: ReportData): string {
-  const rows = cells.flatMap(({ task, recipe, runs }) =>
-    runs.map((run) => {
+  const placeName = placeNames(cells);
+  const rows = cells.flatMap((cell) =>
+    cell.runs.map((run) => {
       const { best, steps, degenerate, diverged, seconds: time } = run.result;
       const remark = diverged ? "diverged" : degenerate ? "degenerate" : "";
       const values = [
         ...[points(scoreOn("validation", run)), points(testScore(run))],
         ...[best === null ? "–" : `${best.step} of ${steps}`, seconds(time.total), remark, run.id],
       ];
-      return `<tr><th scope="row">${escaped(recipe)}</th><td>${escaped(task)}</td><td>${escaped(run.seed)}</td>${values
+      return `<tr><th scope="row">${escaped(cell.recipe)}</th><td>${escaped(placeName(cell))}</td><td>${escaped(run.seed)}</td>${values
         .map((value) => `<td>${escaped(value)}</td>`)
         .join("")}</tr>`;
     }),

@@ -76,6 +76,14 @@ export function scoresOf({ runs }: ReportCell, half: Half = "test"): number[] {
   return runs.flatMap((run) => scoreOn(half, run) ?? []);
 }
 
+type Place = Pick<ReportCell, "stage" | "task">;
+
+/** How tasks are called: "RTE", or "RTE (tuning)" where there are several stages, which can share their tasks. */
+export function placeNames(all: readonly Place[]): (place: Place) => string {
+  const several = new Set(all.map(({ stage }) => stage)).size > 1;
+  return ({ stage, task }) => (several ? `${task} (${stage})` : task);
+}
+
 /** Groups of equal key, in the order of their first members. */
 export function groupBy<T>(items: readonly T[], key: (item: T) => string): T[][] {
   const groups = new Map<string, T[]>();

@@ -3,6 +3,7 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import test, { type ExecutionContext } from "ava";
 import { parse } from "csv-parse/sync";
+import { printReport } from "#src/cli/report.js";
 import { ConfigError } from "#src/errors.js";
 import { bandOf } from "#src/report/band-chart.js";
 import { tickStep, type Figure } from "#src/report/chart.js";
@@ -12,7 +13,7 @@ import { htmlPage } from "#src/report/html.js";
 import { windowMeans } from "#src/report/read-curves.js";
 import { readStudy } from "#src/report/read-study.js";
 import type { ReportCell, ReportRun } from "#src/report/report-data.js";
-import { summarize } from "#src/report/summary.js";
+import { summarize, type CellSummary } from "#src/report/summary.js";
 import { writeReport } from "#src/report/write-report.js";
 import {
   syntheticResult,
@@ -317,6 +318,54 @@ test("runs of several lengths make a line per recipe, with a point per length", 
   for (const said of ["Standard", "Re-init", "100", "200"]) t.true(svg.includes(`>${said}</text>`), said);
   t.true(captions(path).some((caption) => caption.startsWith("2 runs each. Lines are means over runs, bands")));
 });
+
+/** Two stages on one task, of which the second has a run of the first. */
+const stages: SyntheticCell[] = [
+  { ...biased, stage: "tuning", config: { optimizer: { biasCorrection: false } } },
+  { ...debiased, stage: "tuning" },
+  { ...debiased, stage: "final" },
+  { ...debiased, stage: "final", recipe: "longer", steps: 240 },
+];
+
+test("with several stages, titles, headings and printed tables name theirs; with one they do not", async (t) => {
+  const several = await study(t, stages);
+  const html = readFileSync((await writeReport([several], several)).path, "utf8");
+  const headings = [...html.matchAll(/<h2>([^<]*)/g)].map(([, heading]) => heading);
+  t.deepEqual(headings, [
+    ...["toy (tuning)", "Compared with “biased”, toy (tuning)"],
+    ...["toy (final)", "Compared with “debiased”, toy (final)"],
+  ]);
+  const titles = [...html.matchAll(/aria-label="([^"]*)/g)].map(([, title = ""]) => title);
+  t.is(new Set(titles).size, titles.length, "no two figures have one title");
+  t.deepEqual(
+    titles.filter((title) => title.startsWith("Test")),
+    ["Test accuracy on toy (tuning)", "Test accuracy on toy (final)"],
+  );
+  t.true(drawn(several, "scores-2").includes(">Test accuracy on toy (final)</text>"));
+  t.regex(html, /<th scope="row">biased<\/th><td>toy \(tuning\)<\/td>/);
+  t.true(captions(join(several, "report.html")).some((caption) => caption.includes("toy (tuning): step 40")));
+  t.deepEqual(printed(summarize(await readStudy(several))), ["toy (tuning)", "toy (final)"]);
+
+  const one = await study(t, [biased, debiased]);
+  t.notRegex(readFileSync((await writeReport([one], one)).path, "utf8"), /toy \(/);
+  t.deepEqual(printed(summarize(await readStudy(one))), ["toy"]);
+});
+
+/** What stands before "test accuracy" in the tables that are printed. */
+function printed(summaries: readonly CellSummary[]): string[] {
+  const { write } = process.stdout;
+  let text = "";
+  process.stdout.write = (chunk: string | Uint8Array) => {
+    text += chunk.toString();
+    return true;
+  };
+  try {
+    printReport(summaries);
+  } finally {
+    process.stdout.write = write;
+  }
+  return [...text.matchAll(/^(.*): test accuracy/gm)].map(([, name = ""]) => name);
+}
 
 test("published numbers stand beside ours, with a mark where Welch's test tells them apart", async (t) => {
   const published = (mean: number): SyntheticCell["expected"] => ({
