@@ -3,7 +3,15 @@ import { count, meanStd, metricName, points, pValue, range, seconds, signedPoint
 import { escaped, section, tableMarkup } from "./markup.js";
 import { overviewTable } from "./overview-table.js";
 import { precisionTable } from "./precision-table.js";
-import { groupBy, placeNames, scoreOn, testScore, type ReportCell, type ReportData } from "./report-data.js";
+import {
+  distinctRuns,
+  groupBy,
+  placeNames,
+  scoreOn,
+  testScore,
+  type ReportCell,
+  type ReportData,
+} from "./report-data.js";
 import type { CellSummary } from "./summary.js";
 
 /** The whole report as one page that needs nothing else: styles and figures are inside, no script, no network. */
@@ -23,7 +31,7 @@ export function htmlPage(data: ReportData, summaries: readonly CellSummary[], fi
 <header>
 <h1>${escaped(data.title)}</h1>
 ${data.description === null ? "" : `<p class="lead">${escaped(data.description)}</p>`}
-<p class="facts">${factsOf(data, summaries)}</p>
+<p class="facts">${factsOf(data)}</p>
 </header>
 ${overviews(data, summaries)}
 ${groups
@@ -165,9 +173,10 @@ function trialsOf({ cells }: ReportData): string {
         .join("")}</tr>`;
     }),
   );
+  const distinct = distinctRuns(cells).length;
   const head = ["Recipe", "Task", "Seed", "Validation", "Test", "Best step", "Time", "", "Folder"];
   return `<details>
-<summary>All ${count(rows.length, "run")}</summary>
+<summary>All ${count(distinct, "run")}${rows.length > distinct ? ", in each of their cells" : ""}</summary>
 <div class="wide"><table>
 <thead><tr>${head.map((name) => `<th scope="col">${name}</th>`).join("")}</tr></thead>
 <tbody>${rows.join("\n")}</tbody>
@@ -175,13 +184,13 @@ function trialsOf({ cells }: ReportData): string {
 </details>`;
 }
 
-function factsOf({ cells }: ReportData, summaries: readonly CellSummary[]): string {
+function factsOf({ cells }: ReportData): string {
   const rows = cells.find(({ runs }) => runs.length > 0)?.runs[0]?.result.rows;
-  const total = summaries.reduce((sum, row) => sum + row.seconds, 0);
-  const runs = summaries.reduce((sum, row) => sum + row.runs, 0);
-  const tasks = new Set(summaries.map(({ task }) => task)).size;
+  const runs = distinctRuns(cells);
+  const total = runs.reduce((sum, { result }) => sum + result.seconds.total, 0);
+  const tasks = new Set(cells.map(({ task }) => task)).size;
   const facts = [
-    count(runs, "run"),
+    count(runs.length, "run"),
     ...(rows !== undefined && tasks === 1
       ? [`${rows.train} training, ${rows.validation} validation and ${rows.test} test rows`]
       : []),

@@ -12,6 +12,12 @@ export async function readStudy(folder: string): Promise<ReportData> {
   const { title, description, cells: said = [] } = manifest.study;
   const planned = new Map(said.map((cell) => [place(cell), cell]));
   const cells: ReportCell[] = [];
+  const read = new Map<string, Promise<ReportRun>>();
+  const runOf = (trial: Trial): Promise<ReportRun> => {
+    const run = read.get(trial.id) ?? readTrial(folder, trial);
+    read.set(trial.id, run);
+    return run;
+  };
   for (const trials of groupBy(manifest.trials, place)) {
     const first = trials[0]!;
     const { grid, expected, select } = planned.get(place(first)) ?? {};
@@ -26,7 +32,7 @@ export async function readStudy(folder: string): Promise<ReportData> {
       disagreement: await readDisagreement(
         finished.map((trial) => join(trialFolder(folder, trial), "predictions.jsonl")),
       ),
-      runs: await Promise.all(finished.map((trial) => readTrial(folder, trial))),
+      runs: await Promise.all(finished.map(runOf)),
     });
   }
   return { title, description, cells };

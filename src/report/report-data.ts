@@ -30,6 +30,7 @@ export interface ReportCell {
    * regression, and with fewer than two runs.
    */
   disagreement: number | null;
+  /** One that is in several cells of a study is one object in all of them. */
   runs: ReportRun[];
 }
 
@@ -74,6 +75,11 @@ export function testScore(run: ReportRun): number | null {
 /** Those of all runs that have one. */
 export function scoresOf({ runs }: ReportCell, half: Half = "test"): number[] {
   return runs.flatMap((run) => scoreOn(half, run) ?? []);
+}
+
+/** Every run once. */
+export function distinctRuns(cells: readonly ReportCell[]): ReportRun[] {
+  return [...new Set(cells.flatMap(({ runs }) => runs))];
 }
 
 type Place = Pick<ReportCell, "stage" | "task">;

@@ -351,6 +351,14 @@ test("with several stages, titles, headings and printed tables name theirs; with
   t.deepEqual(printed(summarize(await readStudy(one))), ["toy"]);
 });
 
+test("a run that is in several cells counts once, with its time", async (t) => {
+  const folder = await study(t, stages);
+  const html = readFileSync((await writeReport([folder], folder)).path, "utf8");
+  // Nine runs of six seconds; those of "debiased" are in both stages.
+  t.regex(html, /<p class="facts">9 runs · [^<]* · 54 s of computing</);
+  t.regex(html, /<summary>All 9 runs, in each of their cells</);
+});
+
 /** What stands before "test accuracy" in the tables that are printed. */
 function printed(summaries: readonly CellSummary[]): string[] {
   const { write } = process.stdout;
