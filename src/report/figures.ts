@@ -8,6 +8,21 @@ import { lengthChart } from "./length-chart.js";
 import { groupBy, placeNames, scoresOf, type ReportCell, type ReportData } from "./report-data.js";
 import { seedGrid } from "./seed-grid.js";
 
+/** What figures are called; those of `seeds` are counted. */
+const kinds = [
+  ...["scores", "validation-scores", "seeds", "length", "expected-test", "expected-validation"],
+  ...["loss", "validation", "distance", "distance-all", "bias-ratio"],
+] as const;
+
+type Kind = (typeof kinds)[number];
+
+const fileName = new RegExp(`^(${kinds.join("|")})(-\\d+)*\\.svg$`);
+
+/** Whether a report writes, or an earlier one wrote, files of this name into `figures/`. */
+export function isFigureFile(name: string): boolean {
+  return fileName.test(name);
+}
+
 /** The figures of a report that there are data for, task by task. Cells without a finished run are left out. */
 export function figuresOf({ cells }: ReportData): Figure[] {
   const groups = groupBy(
@@ -22,7 +37,10 @@ export function figuresOf({ cells }: ReportData): Figure[] {
   return [...figures, biasChart("bias-ratio", cells)].filter((figure) => figure !== null);
 }
 
-function figuresOfTask(cells: readonly ReportCell[], label: (kind: string) => FigureLabel): (Figure | null)[] {
+function figuresOfTask(
+  cells: readonly ReportCell[],
+  label: (kind: Kind | `seeds-${number}`) => FigureLabel,
+): (Figure | null)[] {
   const scored = cells.some((cell) => scoresOf(cell).length > 0);
   const logged = cells.some(({ runs }) => runs.some(({ curves }) => curves.loss.length > 0));
   const grids = cells.map((cell, i) => seedGrid(label(`seeds-${i + 1}`), cell, "test"));

@@ -7,7 +7,7 @@ import { printReport } from "#src/cli/report.js";
 import { ConfigError } from "#src/errors.js";
 import { bandOf } from "#src/report/band-chart.js";
 import { tickStep, type Figure } from "#src/report/chart.js";
-import { figuresOf } from "#src/report/figures.js";
+import { figuresOf, isFigureFile } from "#src/report/figures.js";
 import { metricName, pValue, points, seconds } from "#src/report/format.js";
 import { htmlPage } from "#src/report/html.js";
 import { windowMeans } from "#src/report/read-curves.js";
@@ -179,10 +179,20 @@ test("a study.json that is no report's is refused before anything is written, an
   }
 });
 
-test("a report takes the place of an earlier one", async (t) => {
-  const folder = await study(t, [biased]);
+test("a report takes the place of an earlier one, with its figures and not with other files there", async (t) => {
+  const folder = temporaryFolder(t);
+  await writeSyntheticStudy(folder, stages);
   await writeReport([folder], folder);
-  await t.notThrowsAsync(writeReport([folder], folder));
+  t.deepEqual(figuresIn(folder).sort(), [
+    ...["bias-ratio", "length-2", "loss-1", "loss-2", "scores-1", "scores-2", "validation-1", "validation-2"],
+    ...["validation-scores-1", "validation-scores-2"],
+  ]);
+  for (const own of ["scores-1.png", "diagram.svg"]) writeFileSync(join(folder, "figures", own), "own");
+  await writeSyntheticStudy(folder, [debiased]);
+  await writeReport([folder], folder);
+  t.deepEqual(readdirSync(join(folder, "figures")).sort(), [
+    ...["diagram.svg", "loss.svg", "scores-1.png", "scores.svg", "validation-scores.svg", "validation.svg"],
+  ]);
 });
 
 test("a thousand runs with everything that is drawn make a page below 3 MB", (t) => {
@@ -212,6 +222,7 @@ test("a thousand runs with everything that is drawn make a page below 3 MB", (t)
   const data = { title: "Table 2", description: null, cells };
   const figures = figuresOf(data);
   t.is(figures.length, 4 * 8 + 1);
+  t.true(figures.every(({ name }) => isFigureFile(`${name}.svg`)));
   const { length } = Buffer.from(htmlPage(data, summarize(data), figures));
   t.true(length < 3e6, `${length} bytes`);
   t.log(`${length} bytes`);
