@@ -32,6 +32,7 @@ export function htmlPage(data: ReportData, summaries: readonly CellSummary[], fi
 <h1>${escaped(data.title)}</h1>
 ${data.description === null ? "" : `<p class="lead">${escaped(data.description)}</p>`}
 <p class="facts">${factsOf(data)}</p>
+${missingOf(data)}
 </header>
 ${overviews(data, summaries)}
 ${groups
@@ -199,6 +200,30 @@ function factsOf({ cells }: ReportData): string {
   return facts.map(escaped).join(" · ");
 }
 
+/** As many failed runs are named. */
+const mostNamed = 5;
+
+/** What is in no table: runs that failed, and cells that wait for a choice; empty where there are none. */
+function missingOf({ cells, failed, later }: ReportData): string {
+  const placeName = placeNames([...cells, ...later]);
+  const named = failed
+    .slice(0, mostNamed)
+    .map((run) => `“${run.recipe}” on ${placeName(run)}, ${run.seed} (${run.message.replace(/\.$/, "")})`);
+  const more = failed.length > mostNamed ? [`and ${failed.length - mostNamed} more`] : [];
+  const are = failed.length === 1 ? "is" : "are";
+  const waiting = groupBy(later, ({ stage, recipe, from }) => JSON.stringify([stage, recipe, from])).map((same) => {
+    const { recipe, from } = same[0]!;
+    return `“${recipe}” on ${same.map(placeName).join(", ")} waits for the choice in stage “${from}”.`;
+  });
+  const said = [
+    ...(failed.length === 0
+      ? []
+      : [`${count(failed.length, "run")} failed and ${are} not in these numbers: ${[...named, ...more].join("; ")}.`]),
+    ...waiting,
+  ];
+  return said.length === 0 ? "" : `<p class="missing">${escaped(said.join(" "))}</p>`;
+}
+
 /** What ran, and a warning where not all runs ran on the same. */
 function footerOf({ cells }: ReportData): string {
   const versions = cells.flatMap(({ runs }) => runs.map(({ result }) => result.versions));
@@ -220,6 +245,7 @@ h1 { font-size: 30px; line-height: 1.2; margin: 0 0 12px; }
 h2 { font-size: 20px; margin: 36px 0 12px; }
 .lead { font-size: 18px; max-width: 75ch; margin: 0 0 8px; }
 .facts, .note, figcaption, footer { color: #4d4d4d; font-size: 14.5px; }
+.missing { border-left: 4px solid #b03a00; padding-left: 12px; max-width: 90ch; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { padding: 8px 8px; text-align: right; white-space: nowrap; border-bottom: 1px solid #d9d9d9; }

@@ -8,6 +8,17 @@ export interface ReportData {
   title: string;
   description: string | null;
   cells: ReportCell[];
+  /** Runs that are in no cell since they failed, each once. */
+  failed: FailedRun[];
+  /** Cells without runs so far: their config is chosen once stage `from` is finished. */
+  later: (Pick<ReportCell, "stage" | "task" | "recipe"> & { from: string })[];
+}
+
+export interface FailedRun extends Pick<ReportCell, "stage" | "task" | "recipe"> {
+  /** "seed 3". */
+  seed: string;
+  /** What went wrong. */
+  message: string;
 }
 
 /** One recipe on one task, with as many runs as are finished. */

@@ -15,6 +15,8 @@ import { readStudy } from "#src/report/read-study.js";
 import type { ReportCell, ReportRun } from "#src/report/report-data.js";
 import { summarize, type CellSummary } from "#src/report/summary.js";
 import { writeReport } from "#src/report/write-report.js";
+import { requireManifest, writeManifest, type PlannedCell } from "#src/study/manifest.js";
+import { recordFailure } from "#src/study/trial.js";
 import {
   syntheticResult,
   syntheticTrial,
@@ -219,7 +221,7 @@ test("a thousand runs with everything that is drawn make a page below 3 MB", (t)
       runs: Array.from({ length: 32 }, (_, seed) => run(seed, 0.5 + (((seed + i) * 37) % 97) / 250)),
     })),
   );
-  const data = { title: "Table 2", description: null, cells };
+  const data = { title: "Table 2", description: null, cells, failed: [], later: [] };
   const figures = figuresOf(data);
   t.is(figures.length, 4 * 8 + 1);
   t.true(figures.every(({ name }) => isFigureFile(`${name}.svg`)));
@@ -288,7 +290,7 @@ test("figures of runs that are all equal, or all without a score, have labels on
     let figures: Figure[];
     try {
       const cells = [cellOf(score, 40), cellOf(score, 80)];
-      figures = figuresOf({ title: "Flat", description: null, cells });
+      figures = figuresOf({ title: "Flat", description: null, cells, failed: [], later: [] });
     } finally {
       Object.assign(console, { error, warn });
     }
@@ -368,6 +370,39 @@ test("a run that is in several cells counts once, with its time", async (t) => {
   // Nine runs of six seconds; those of "debiased" are in both stages.
   t.regex(html, /<p class="facts">9 runs · [^<]* · 54 s of computing</);
   t.regex(html, /<summary>All 9 runs, in each of their cells</);
+});
+
+test("the page names runs that failed and cells that wait for a choice, and says nothing where there are none", async (t) => {
+  const missing = async (folder: string): Promise<string | undefined> =>
+    /<p class="missing">([^<]*)/.exec(readFileSync((await writeReport([folder], folder)).path, "utf8"))?.[1];
+  const folder = await study(t, [
+    { recipe: "wide", scores: [0.7, undefined, undefined] },
+    { recipe: "deep", scores: [0.8, 0.81, undefined] },
+  ]);
+  t.is(await missing(folder), undefined, "a run that is not finished has not failed");
+
+  const { study: header, trials } = await requireManifest(folder);
+  const cells = ["toy", "other"].map((task): PlannedCell => {
+    const select = { stage: "only", recipe: null, own: {}, seeds: [], choice: null };
+    return { stage: "final", task, recipe: "best", grid: null, select, expected: null };
+  });
+  await writeManifest(folder, { study: { ...header, cells: [...(header.cells ?? []), ...cells] }, trials });
+  await recordFailure(folder, trials[1]!, new ConfigError("the first reason."));
+  await recordFailure(folder, trials[5]!, new ConfigError("a < b"));
+  t.is(
+    await missing(folder),
+    "2 runs failed and are not in these numbers: “wide” on toy (only), seed 1 (the first reason); " +
+      "“deep” on toy (only), seed 2 (a &#60; b). " +
+      "“best” on toy (final), other (final) waits for the choice in stage “only”.",
+  );
+});
+
+test("of many failed runs the page names five", async (t) => {
+  const folder = await study(t, [{ recipe: "wide", scores: [0.7, ...Array.from({ length: 7 }, () => undefined)] }]);
+  const { trials } = await requireManifest(folder);
+  for (const trial of trials.slice(1)) await recordFailure(folder, trial, new ConfigError("no room"));
+  const html = readFileSync((await writeReport([folder], folder)).path, "utf8");
+  t.regex(html, /7 runs failed and are not in these numbers: “wide” on toy, seed 1 \(no room\);.* and 2 more\.</);
 });
 
 /** What stands before "test accuracy" in the tables that are printed. */
