@@ -1,7 +1,7 @@
 import type { Figure } from "./chart.js";
 import { count, meanStd, metricName, points, pValue, range, seconds, signedPoints } from "./format.js";
 import { escaped, section, tableMarkup } from "./markup.js";
-import { overviewTable } from "./overview-table.js";
+import { levelWithBest, overviewTable, type Entry } from "./overview-table.js";
 import { precisionTable } from "./precision-table.js";
 import {
   distinctRuns,
@@ -16,7 +16,8 @@ import type { CellSummary } from "./summary.js";
 
 /** The whole report as one page that needs nothing else: styles and figures are inside, no script, no network. */
 export function htmlPage(data: ReportData, summaries: readonly CellSummary[], figures: readonly Figure[]): string {
-  const groups = [...new Set(summaries.map(({ stage, task }) => JSON.stringify([stage, task])))];
+  const entries = data.cells.map((cell, i): Entry => ({ cell, summary: summaries[i]! }));
+  const groups = groupBy(entries, ({ cell: { stage, task } }) => JSON.stringify([stage, task]));
   const placeName = placeNames(data.cells);
   return `<!doctype html>
 <html lang="en">
@@ -34,16 +35,17 @@ ${data.description === null ? "" : `<p class="lead">${escaped(data.description)}
 <p class="facts">${factsOf(data)}</p>
 ${missingOf(data)}
 </header>
-${overviews(data, summaries)}
+${overviews(entries)}
 ${groups
-  .map((key) => {
-    const [stage, task] = JSON.parse(key) as [string, string];
-    const rows = summaries.filter((row) => row.stage === stage && row.task === task);
-    const cells = data.cells.filter((cell) => cell.stage === stage && cell.task === task);
-    const heading = groups.length === 1 ? "Results" : placeName({ stage, task });
+  .map((group) => {
+    const cells = group.map(({ cell }) => cell);
+    const heading = groups.length === 1 ? "Results" : placeName(cells[0]!);
     return (
-      tableOf(rows, heading, [...choiceNotes(cells), ...transferNotes(cells)]) +
-      comparisonOf(rows, groups.length === 1 ? "" : `, ${heading}`)
+      tableOf(group, heading, [...choiceNotes(cells), ...transferNotes(cells)]) +
+      comparisonOf(
+        group.map(({ summary }) => summary),
+        groups.length === 1 ? "" : `, ${heading}`,
+      )
     );
   })
   .join("\n")}
@@ -82,8 +84,7 @@ function transferNotes(cells: readonly ReportCell[]): string[] {
 }
 
 /** Each stage in the layout of the paper's tables. */
-function overviews({ cells }: ReportData, summaries: readonly CellSummary[]): string {
-  const entries = cells.map((cell, i) => ({ cell, summary: summaries[i]! }));
+function overviews(entries: readonly Entry[]): string {
   const stages = groupBy(entries, ({ cell }) => cell.stage);
   return stages
     .flatMap((stage) => {
@@ -96,10 +97,12 @@ function overviews({ cells }: ReportData, summaries: readonly CellSummary[]): st
     .join("\n");
 }
 
-function tableOf(rows: readonly CellSummary[], heading: string, moreNotes: readonly string[]): string {
+/** One task. */
+function tableOf(entries: readonly Entry[], heading: string, moreNotes: readonly string[]): string {
+  const rows = entries.map(({ summary }) => summary);
   const [first] = rows;
   if (first === undefined) return "";
-  const bestMean = Math.max(...rows.map(({ mean }) => mean ?? -Infinity));
+  const best = levelWithBest(entries);
   const disagree = rows.some(({ disagreement }) => disagreement !== null);
   const head = [
     ...["Recipe", "Runs", "Mean ± std", "95 % interval", "Median", "IQM", "Worst", "Best", "Degenerate", "Diverged"],
@@ -111,7 +114,7 @@ function tableOf(rows: readonly CellSummary[], heading: string, moreNotes: reado
     return [
       escaped(row.recipe),
       row.runs === row.planned ? String(row.runs) : `${row.runs} of ${row.planned}`,
-      row.mean === bestMean ? `<strong>${average}</strong>` : average,
+      best.has(row) ? `<strong>${average}</strong>` : average,
       ...[interval, points(row.median), points(row.interQuartileMean), points(row.worst), points(row.best)],
       ...[ofRuns(row.degenerate), ofRuns(row.diverged)],
       ...(disagree ? [row.disagreement === null ? "–" : `${points(row.disagreement)} %`] : []),
@@ -120,6 +123,9 @@ function tableOf(rows: readonly CellSummary[], heading: string, moreNotes: reado
   const notes = [
     `Test ${metricName(first.metric)} of each run's validation-best checkpoint; ± is the sample standard deviation over runs.`,
     "Interval: of the mean, by 1000 bootstrap draws of the runs. IQM: mean of the middle half of the runs.",
+    ...(best.size > 0
+      ? ["Bold: the best mean, or not significantly below it (one-tailed Student's t-test at 5 %)."]
+      : []),
     `Degenerate: no better than always predicting the majority class (${points(first.majority)}).`,
     ...(rows.some(({ scored, runs }) => scored < runs)
       ? ["Runs that diverged before their first evaluation have no score and are in no mean."]
@@ -229,8 +235,8 @@ function footerOf({ cells }: ReportData): string {
   const versions = cells.flatMap(({ runs }) => runs.map(({ result }) => result.versions));
   const said = new Set(
     versions.map(
-      ({ steadytune, torch, device, dtype, instructionSet, threads }) =>
-        `steadytune ${steadytune}, libtorch ${torch}, ${device} (${instructionSet}, ${count(threads, "thread")} a run), ${dtype}`,
+      ({ steadytune, numerics, torch, device, dtype, instructionSet, threads }) =>
+        `steadytune ${steadytune} (numerics ${numerics}), libtorch ${torch}, ${device} (${instructionSet}, ${count(threads, "thread")} a run), ${dtype}`,
     ),
   );
   const mixed = said.size > 1 ? `<strong>The runs did not all run on the same:</strong> ` : "";

@@ -17,6 +17,7 @@ import { summarize, type CellSummary } from "#src/report/summary.js";
 import { writeReport } from "#src/report/write-report.js";
 import { requireManifest, writeManifest, type PlannedCell } from "#src/study/manifest.js";
 import { recordFailure } from "#src/study/trial.js";
+import type { RunResult } from "#src/training/result.js";
 import {
   syntheticResult,
   syntheticTrial,
@@ -453,6 +454,38 @@ test("several tasks make a table in the paper's layout: more tasks than recipes 
   t.regex(table, /Task<\/th>.*Standard<\/th>.*Re-init<\/th>/s);
   t.is(table.match(/<strong>71\.0 ± 1\.0<\/strong>\*†/g)?.length, 3, "the best, and above the first recipe");
   t.is(table.match(/<td>61\.0 ± 1\.0<\/td>/g)?.length, 3);
+});
+
+test("bold means the same in the table of a task as in that of all tasks, and is explained there", async (t) => {
+  const folder = await study(t, [
+    { recipe: "low", scores: [0.5, 0.51, 0.52] },
+    { recipe: "level", scores: [0.69, 0.7, 0.72] },
+    { recipe: "best", scores: [0.7, 0.71, 0.72] },
+  ]);
+  const results = async (): Promise<string> => {
+    const html = readFileSync((await writeReport([folder], folder)).path, "utf8");
+    return /<h2>Results<\/h2>.*?<\/section>/s.exec(html)?.[0] ?? "";
+  };
+  const several = await results();
+  t.deepEqual(
+    [...several.matchAll(/<strong>([^ ]*)/g)].map(([, bold]) => bold),
+    ["70.3", "71.0"],
+  );
+  t.regex(several, /Bold: the best mean, or not significantly below it/);
+
+  await writeSyntheticStudy(folder, [{ recipe: "alone", scores: [0.7, 0.71] }]);
+  t.notRegex(await results(), /<strong>|Bold/);
+});
+
+test("runs of several versions of the numerics are said not to have run on the same", async (t) => {
+  const folder = await study(t, [biased]);
+  const footer = async (): Promise<string> =>
+    /<footer>(.*)<\/footer>/.exec(readFileSync((await writeReport([folder], folder)).path, "utf8"))?.[1] ?? "";
+  t.regex(await footer(), /^steadytune 0\.1\.0 \(numerics 1\), libtorch 2\.15\.0/);
+  const path = join(folder, "trials/biased-toy-1/result.json");
+  const result = JSON.parse(readFileSync(path, "utf8")) as RunResult;
+  writeFileSync(path, JSON.stringify({ ...result, versions: { ...result.versions, numerics: 2 } }));
+  t.regex(await footer(), /did not all run on the same:.*numerics 1.*; .*numerics 2/);
 });
 
 test("cells that differ only in their number format are set beside each other", async (t) => {
