@@ -252,7 +252,15 @@ h2 { font-size: 20px; margin: 36px 0 12px; }
 .lead { font-size: 18px; max-width: 75ch; margin: 0 0 8px; }
 .facts, .note, figcaption, footer { color: #4d4d4d; font-size: 14.5px; }
 .missing { border-left: 4px solid #b03a00; padding-left: 12px; max-width: 90ch; }
-.wide { overflow-x: auto; }
+/* Shadows at the edges behind which a table goes on; the white ones move with it and hide them where it ends. */
+.wide {
+  overflow-x: auto;
+  background:
+    linear-gradient(to right, #fff 40%, #fff0) left / 48px 100% no-repeat local,
+    linear-gradient(to left, #fff 40%, #fff0) right / 48px 100% no-repeat local,
+    linear-gradient(to right, #0004, #0000) left / 16px 100% no-repeat,
+    linear-gradient(to left, #0004, #0000) right / 16px 100% no-repeat;
+}
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { padding: 8px 8px; text-align: right; white-space: nowrap; border-bottom: 1px solid #d9d9d9; }
 thead th { border-bottom: 2px solid #1a1a1a; font-weight: 600; vertical-align: bottom; }
