@@ -5,6 +5,7 @@ import {
   chartTitle,
   drawSvg,
   ink,
+  tickRange,
   tickStep,
   type ChartOption,
   type Figure,
@@ -96,9 +97,7 @@ export function runsOf(cells: readonly ReportCell[]): string {
 function valueRange(lowest: number, highest: number): { min: number; max: number; interval: number } {
   const flat = highest - lowest < 1e-6;
   const room = flat ? Math.min(1, 0.1 * Math.abs(highest)) || 1 : 0;
-  const [low, high] = [lowest - room, highest + room];
-  const interval = tickStep(high - low, 6);
-  return { min: Math.floor(low / interval) * interval, max: Math.ceil(high / interval) * interval, interval };
+  return tickRange(lowest - room, highest + room, 6);
 }
 
 /** Lines with bands around them, one for each recipe; null where there is no point to draw. */

@@ -1,5 +1,5 @@
 import { mean, quantile } from "../stats/summary.js";
-import { axis, cellColor, chartTitle, drawSvg, ink, tickStep, type Figure, type FigureLabel } from "./chart.js";
+import { axis, cellColor, chartTitle, drawSvg, ink, tickRange, type Figure, type FigureLabel } from "./chart.js";
 import { count, metricName, points, upperFirst } from "./format.js";
 import { scoreOn, scoresOf, type Half, type ReportCell } from "./report-data.js";
 
@@ -38,6 +38,8 @@ export function boxPlot({ name, place }: FigureLabel, cells: readonly ReportCell
   const boxWidth = Math.min(90, 0.5 * slot);
   const means = shown.map((cell, i) => [i, 100 * mean(scoresOf(cell, half))]);
   const text = { color: ink, fontSize: 15 };
+  // Where all runs are at the baseline its line goes through the label.
+  const halo = { textBorderColor: "#ffffff", textBorderWidth: 4 };
   const svg = drawSvg(
     {
       title: chartTitle(title, "every dot is one run; the runs of a recipe differ only in their seed"),
@@ -91,7 +93,7 @@ export function boxPlot({ name, place }: FigureLabel, cells: readonly ReportCell
           symbolSize: 15,
           symbolOffset: [crowded ? 0 : boxWidth / 2 + 14, 0],
           itemStyle: { color: ink, borderColor: "#ffffff", borderWidth: crowded ? 1.5 : 0 },
-          label: { show: !crowded, position: "right", ...text, formatter: ({ value }) => mark(value, slot) },
+          label: { show: !crowded, position: "right", ...text, ...halo, formatter: ({ value }) => mark(value, slot) },
           data: means,
           z: 6,
         },
@@ -150,9 +152,8 @@ function rangeOf(
   const [low, high] = [Math.min(...values), Math.max(...values)];
   const room = Math.max(0.5, 0.04 * (high - low));
   const above = headroom ? 0.1 * (high - low) : room;
-  const interval = tickStep(high - low + room + above, 6);
-  const min = Math.floor((low - room) / interval) * interval;
-  return { min, max: Math.min(100, Math.ceil((high + above) / interval) * interval), interval };
+  const { min, max, interval } = tickRange(low - room, high + above, 6);
+  return { min, max: Math.min(100, max), interval };
 }
 
 function captionOf(cells: readonly ReportCell[], half: Half, baseline: number | null): string {

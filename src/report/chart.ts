@@ -126,6 +126,14 @@ export function axis(name: string, nameGap: number) {
   } as const;
 }
 
+/** The axis from the tick below `low` to that above `high`, with about `count` ticks. */
+export function tickRange(low: number, high: number, count: number): { min: number; max: number; interval: number } {
+  const interval = tickStep(high - low, count);
+  // A product such as 247 * 0.2 = 49.400000000000006 would be a label.
+  const tick = (index: number): number => Number((index * interval).toPrecision(12));
+  return { min: tick(Math.floor(low / interval)), max: tick(Math.ceil(high / interval)), interval };
+}
+
 /** A distance between two ticks, one of 1, 2 and 5 times a power of ten, that makes about `count` of them. */
 export function tickStep(range: number, count: number): number {
   const rough = Math.max(range, 1e-9) / count;

@@ -1,5 +1,5 @@
 import { bandOf, bandSeries, legendOf, mostBands, rangeCaption, runsOf, stepAxis, type Band } from "./band-chart.js";
-import { axis, drawSvg, chartTitle, ink, tickStep, type ChartOption, type Figure, type FigureLabel } from "./chart.js";
+import { axis, drawSvg, chartTitle, ink, tickRange, type ChartOption, type Figure, type FigureLabel } from "./chart.js";
 import type { ReportCell } from "./report-data.js";
 
 const width = 1000;
@@ -48,7 +48,6 @@ export function distanceChart(
   }));
   // All 0 where blocks are frozen.
   const highest = Math.max(...values) || 1;
-  const interval = tickStep(highest, 4);
   const title = `Distance to the start on ${place}${every ? ", all blocks" : ""}`;
   const option: ChartOption = {
     title: [
@@ -72,7 +71,7 @@ export function distanceChart(
       type: "value" as const,
       ...axis(i % columns === 0 ? "L2 distance" : "", 46),
       gridIndex: i,
-      ...{ min: 0, max: Math.ceil(highest / interval) * interval, interval },
+      ...tickRange(0, highest, 4),
       axisLabel: { show: i % columns === 0, color: ink, fontSize: 14 },
     })),
     series: bands.flatMap((ofBlock, i) =>

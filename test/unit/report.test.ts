@@ -176,7 +176,7 @@ test("a study.json that is no report's is refused before anything is written, an
   ] as const) {
     writeFileSync(join(folder, "study.json"), own);
     const error = await t.throwsAsync(writeReport([folder], folder), { instanceOf: ConfigError, message: said });
-    t.regex((error as ConfigError).hint ?? "", /--output/);
+    t.regex((error).hint ?? "", /--output/);
     t.is(readFileSync(join(folder, "study.json"), "utf8"), own);
     t.deepEqual(readdirSync(folder).sort(), [...before, "study.json"].sort());
   }
@@ -286,7 +286,7 @@ test("figures of runs that are all equal, or all without a score, have labels on
       })),
     ),
   });
-  for (const score of [0.527, 0, 1, null]) {
+  for (const score of [0.5, 0.527, 0, 1, null]) {
     Object.assign(console, { error: said.push.bind(said), warn: said.push.bind(said) });
     let figures: Figure[];
     try {
@@ -302,6 +302,7 @@ test("figures of runs that are all equal, or all without a score, have labels on
       // Numbers along the y axis end where the axis begins.
       const labels = [...svg.matchAll(/<text[^>]*text-anchor="end"[^>]*>(-?[\d.]+)</g)];
       if (!name.startsWith("seeds")) t.true(labels.length >= 3, `${name} of ${score}: ${labels.length} labels`);
+      for (const [, label = ""] of labels) t.true(label.length <= 6, `${name} of ${score}: ${label}`);
     }
   }
 });
