@@ -8,6 +8,7 @@ import type { Expected } from "#src/study/schema.js";
 import { seedLabel } from "#src/study/seeds.js";
 import { trialFolder } from "#src/study/trial.js";
 import type { RunResult } from "#src/training/result.js";
+import { numerics } from "#src/training/versions.js";
 
 export interface SyntheticCell {
   /** "only" where it is not given; cells that are alike but for their stage share their runs. */
@@ -71,7 +72,7 @@ export function syntheticTrial(recipe: string, task: string, seed: number, more:
     task,
     recipe,
     seed: seedLabel(config),
-    fingerprint: { data: "d", weights: "w", numerics: 1 },
+    fingerprint: { data: "d", weights: "w", numerics },
     versions: { steadytune: "0.1.0", torch: "2.15.0" },
     config,
   };
