@@ -19,6 +19,7 @@ import {
 import { lockPlan } from "./plan-lock.js";
 import { otherVersionsNote, refuseOtherNumerics } from "./planned-versions.js";
 import { planTrials, type Trial } from "./plan.js";
+import { checkReportFolder } from "./report-folder.js";
 import { isFinished, readFailure } from "./trial.js";
 import { workersFor } from "./workers.js";
 
@@ -131,6 +132,7 @@ export async function planStudy(
   folder: string,
   { replan = false }: Pick<StudyOptions, "replan"> = {},
 ): Promise<{ manifest: Manifest }> {
+  await checkReportFolder(folder);
   const planned = await planTrials(study, folder);
   await makeFolder(folder);
   await using _lock = await lockPlan(folder);
