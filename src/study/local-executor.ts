@@ -7,6 +7,7 @@ import type { Executor, ExecutorOptions } from "./executor.js";
 import { isOfTheMachine } from "./machine-error.js";
 import { fromPlain, type Answer, type Order } from "./message.js";
 import type { Trial } from "./plan.js";
+import { TrialQueue } from "./trial-queue.js";
 import { isFinished, lockTrial, recordFailure } from "./trial.js";
 import type { Workers } from "./workers.js";
 
@@ -24,7 +25,7 @@ const tailCharacters = 2000;
 /** Runs trials on this machine, in `count` processes, one trial at a time in each. */
 export function localExecutor({ count, gpus }: Workers): Executor {
   return async (trials, options) => {
-    const queue = [...trials];
+    const queue = new TrialQueue(trials);
     const stop = new AbortController();
     const signal = options.signal ? AbortSignal.any([options.signal, stop.signal]) : stop.signal;
     const lanes = Array.from({ length: Math.min(count, trials.length) }, (_, number) =>
@@ -48,14 +49,14 @@ interface Lane {
 }
 
 /** One worker process after the other, as long as there are trials. */
-async function lane({ number, gpu }: Lane, queue: Trial[], options: ExecutorOptions): Promise<void> {
+async function lane({ number, gpu }: Lane, queue: TrialQueue, options: ExecutorOptions): Promise<void> {
   const { folder, signal, mayBegin, onEvent } = options;
   let worker: WorkerProcess | null = null;
   try {
     let loaded: string | null = null;
     let elsewhere = 0;
     while (!signal?.aborted && (await mayBegin())) {
-      const trial = take(queue, loaded);
+      const trial = queue.take(loaded);
       if (trial === null) break;
       loaded = preparedKey(trial.config);
       onEvent({ type: "trial-start", worker: number, trial });
@@ -63,7 +64,13 @@ async function lane({ number, gpu }: Lane, queue: Trial[], options: ExecutorOpti
         worker ??= new WorkerProcess(gpu);
         const end = await worker.run(
           { type: "run", trial, folder },
-          { signal, onEvent: (event) => onEvent({ type: "trial-event", worker: number, trial, event }) },
+          {
+            signal,
+            onEvent(event) {
+              if (event.type === "start") queue.started(trial);
+              onEvent({ type: "trial-event", worker: number, trial, event });
+            },
+          },
         );
         if (end.type === "done") {
           elsewhere = 0;
@@ -79,7 +86,7 @@ async function lane({ number, gpu }: Lane, queue: Trial[], options: ExecutorOpti
         if (isOfTheMachine(end.error)) throw end.error;
         if (end.error.code === "ERR_LOCKED") {
           onEvent({ type: "trial-elsewhere", worker: number, trial });
-          queue.push(trial);
+          queue.putBack(trial);
           elsewhere += 1;
           if (elsewhere >= queue.length) await sleep(elsewhereMs, undefined, signal ? { signal } : {}).catch(() => {});
         } else {
@@ -88,6 +95,7 @@ async function lane({ number, gpu }: Lane, queue: Trial[], options: ExecutorOpti
         }
         break;
       }
+      queue.ended(trial);
     }
   } finally {
     await worker?.end();
@@ -103,12 +111,6 @@ async function recordDeath(folder: string, trial: Trial, error: SteadytuneError)
     // Another process has taken the trial in hand already.
     if (!(locked instanceof LockedError)) throw locked;
   }
-}
-
-/** The next trial, of those that need what the worker has loaded if there are any. */
-function take(queue: Trial[], loaded: string | null): Trial | null {
-  const same = queue.findIndex(({ config }) => preparedKey(config) === loaded);
-  return queue.splice(Math.max(same, 0), 1)[0] ?? null;
 }
 
 type End = Extract<Answer, { type: "done" }> | { type: "failed" | "died"; error: SteadytuneError };

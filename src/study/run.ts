@@ -17,8 +17,9 @@ import {
   type PlannedCell,
 } from "./manifest.js";
 import { lockPlan } from "./plan-lock.js";
-import { otherVersionsNote } from "./planned-versions.js";
+import { otherVersionsNote, refuseOtherNumerics } from "./planned-versions.js";
 import { planTrials, type Trial } from "./plan.js";
+import { checkReportFolder } from "./report-folder.js";
 import { isFinished, readFailure } from "./trial.js";
 import { workersFor } from "./workers.js";
 
@@ -72,7 +73,7 @@ export async function runStudy(study: Study, options: StudyOptions): Promise<Stu
  * Runs every trial of a planned study that is neither finished nor failed before, also beside other processes that do
  * the same. Trials of later stages are planned once those that they depend on are finished.
  *
- * @throws ConfigError when nothing is planned in the folder; AbortedError when stopped; OutputError when the disk
+ * @throws ConfigError when nothing is planned in the folder; StateError when it was planned with other numerics; AbortedError when stopped; OutputError when the disk
  *   is full, or has too little room for what is left, and NativeError when no trial could run on this machine.
  */
 export async function runPlanned(folder: string, options: RunStudyOptions = {}): Promise<StudyEnd> {
@@ -98,10 +99,11 @@ export async function runPlanned(folder: string, options: RunStudyOptions = {}):
     if (pending.length === 0 || (await budget.isSpent())) {
       return { manifest, failed: [...failed.values()], waiting, overBudget: pending };
     }
+    refuseOtherNumerics(pending, folder);
     const note = otherVersionsNote(pending);
     if (note !== null) onEvent({ type: "warning", message: note });
     const workers = await workersFor(pending, options.workers);
-    await refuseFullDisk(folder, pending, workers.count);
+    await refuseFullDisk(folder, pending, { count: workers.count, flag: "--workers" });
     const execute: Executor = localExecutor(workers);
     await execute(pending, {
       folder,
@@ -130,6 +132,7 @@ export async function planStudy(
   folder: string,
   { replan = false }: Pick<StudyOptions, "replan"> = {},
 ): Promise<{ manifest: Manifest }> {
+  await checkReportFolder(folder);
   const planned = await planTrials(study, folder);
   await makeFolder(folder);
   await using _lock = await lockPlan(folder);

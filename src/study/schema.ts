@@ -149,7 +149,11 @@ export const studySchema = {
   type: "object",
   properties: {
     $schema: { type: "string", description: "For editors; not used." },
-    name: { ...name, description: "Short name; the study's folder is runs/<name> when --output is not given." },
+    name: {
+      ...name,
+      pattern: "^[^./\\\\][^/\\\\]*$",
+      description: "Short name; the study's folder is runs/<name> when --output is not given.",
+    },
     title: { ...name, description: "Heading of the report." },
     description: { ...name, description: "What the study asks; a paragraph under the heading of the report." },
     next: { ...name, description: "What to do after it; printed at the end." },

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { availableParallelism, freemem } from "node:os";
+import { ConfigError } from "../errors.js";
 import { deviceOf } from "../native/device.js";
 import { visibleGpus } from "../native/platform.js";
 import { modelBytes } from "../training/fingerprint.js";
@@ -27,9 +28,12 @@ export interface Workers {
  * largest model and the most threads among them.
  *
  * @param wanted how many the user asks for
- * @throws NativeError (ERR_CUDA_KERNELS) where a trial is to run on a GPU that cannot be had
+ * @throws ConfigError where that is no number of workers; NativeError (ERR_CUDA_KERNELS) where a trial is to run on a GPU that cannot be had
  */
 export async function workersFor(trials: readonly Pick<Trial, "config">[], wanted?: number): Promise<Workers> {
+  if (wanted !== undefined && !(Number.isInteger(wanted) && wanted > 0)) {
+    throw new ConfigError(`the number of workers must be a whole number over 0, but is ${wanted}`);
+  }
   const visible = visibleGpus();
   const gpus = visible.length > 0 && trials.some(({ config }) => deviceOf(config) === "cuda") ? visible : [];
   if (wanted !== undefined || trials.length === 0) return { count: wanted ?? 1, gpus };

@@ -1,4 +1,13 @@
-import { appendFileSync, copyFileSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  copyFileSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import test from "ava";
 import type { Trial } from "#src/study/plan.js";
@@ -187,20 +196,25 @@ test("runs that were planned with another libtorch are run, with a warning that 
 });
 
 test("a failed trial is left alone until retry, and exit code 1 goes on telling of it", async (t) => {
-  const { folder, file } = writeStudy(t, { seeds: 1 });
-  const table = join(folder, "own.csv");
-  copyFileSync(ticketsFile, table);
+  const recipes = ["a", "b"].map((name) => ({ name, methods: [{ name: "./moody.mjs" as const, mood: name }] }));
+  const { folder, file } = writeStudy(t, { seeds: 1, recipes });
+  const bad = join(folder, "bad-mood");
+  writeFileSync(
+    join(folder, "moody.mjs"),
+    `import { existsSync } from "node:fs";
+     export default () => () => { if (existsSync(${JSON.stringify(bad)})) throw new Error("not today"); return {}; };`,
+  );
   const output = join(folder, "out");
   const run = () => steadytune(["study", "run", output]);
-  t.is((await steadytune(["study", "plan", file, "--data", table, "--output", output])).code, 0);
-  writeFileSync(table, "gone");
+  t.is((await steadytune(["study", "plan", file, "--output", output])).code, 0);
+  writeFileSync(bad, "");
   t.is((await run()).code, 1);
-  copyFileSync(ticketsFile, table);
+  rmSync(bad);
 
   const again = await run();
   t.is(again.code, 1);
   t.regex(again.stderr, /2 runs; 2 failed before/);
-  t.regex(again.stderr, /2 runs failed; to try again: steadytune study retry/);
+  t.regex(again.stderr, /2 runs failed \(which: steadytune study status .*\); to try again: steadytune study retry/);
   t.like(await statusOf(output), { failed: 2, waiting: 0 });
   const retried = await steadytune(["study", "retry", output]);
   t.regex(retried.stderr, /2 runs to be tried again/);
@@ -208,6 +222,21 @@ test("a failed trial is left alone until retry, and exit code 1 goes on telling 
   t.is((await run()).code, 0);
   t.is(readdirSync(join(output, "trials")).length, 2);
   t.regex((await steadytune(["study", "retry", output])).stderr, /no trial has failed/);
+});
+
+test("a run whose data are gone is not to blame: once they are back the same command trains it", async (t) => {
+  const { folder, file } = writeStudy(t, { seeds: 1, recipes: [{ name: "plain" }] });
+  const table = join(folder, "own.csv");
+  copyFileSync(ticketsFile, table);
+  const output = join(folder, "out");
+  t.is((await steadytune(["study", "plan", file, "--data", table, "--output", output])).code, 0);
+  writeFileSync(table, "gone");
+  const without = await steadytune(["study", "run", output]);
+  t.is(without.code, 1);
+  t.regex(without.stderr, /failed: plain on own, seed 0: .*own\.csv holds no rows/);
+  copyFileSync(ticketsFile, table);
+  t.is((await steadytune(["study", "run", output])).code, 0);
+  t.like(await statusOf(output), { done: 1, failed: 0 });
 });
 
 test("seeds are added to a finished study, whose runs stay as they are; the report has both", async (t) => {
@@ -243,4 +272,15 @@ test("a verb that is given no study, or one that is not planned, says so", async
   const { code, stderr } = await steadytune(["study", "run", join(folder, "out"), "--index", "4"]);
   t.is(code, 2);
   t.regex(stderr, /--index must be a whole number from 0 to 3/);
+});
+
+test("a verb that does not exist is not taken for a file, and flags that exclude each other are refused", async (t) => {
+  for (const args of [["plna"], ["plna", "study.json"], ["reprt", "."]]) {
+    const { code, stderr } = await steadytune(["study", ...args]);
+    t.is(code, 2);
+    t.regex(stderr, /study has no verb "\w+"\n.*did you mean "(plan|report)"/);
+  }
+  const { code, stderr } = await steadytune(["study", "run", ".", "--index", "0", "--executor", "slurm"]);
+  t.is(code, 2);
+  t.regex(stderr, /--index and --executor exclude each other/);
 });

@@ -1,4 +1,7 @@
+import { existsSync } from "node:fs";
 import type { Command } from "commander";
+import { nearest } from "../../config/suggest.js";
+import { ConfigError } from "../../errors.js";
 import { addConfigOptions, configFromOptions } from "../config-options.js";
 import { duration } from "../format.js";
 import { interruptible } from "../interrupt.js";
@@ -32,6 +35,7 @@ export function defineEverything(command: Command): void {
     .option("--workers <n>", "runs side by side (default: one per GPU; on the CPU as many as cores and memory allow)")
     .option("--budget <hours>", "begin no more runs once those that are finished took so long together")
     .option("--replan", "drop planned runs whose config, data or model has changed, instead of refusing to mix them")
+    .allowExcessArguments()
     .action(everything);
   addChoiceOptions(command);
   addExecutorOptions(command);
@@ -54,7 +58,20 @@ export function defineEverything(command: Command): void {
   ]);
 }
 
-async function everything(file: string, options: StudyFlags): Promise<void> {
+/** What is taken for a file and its arguments may have been meant for a verb. */
+function refuseUnknownVerb({ args, commands }: Command): void {
+  const [word = "", ...more] = args;
+  const verbs = commands.map((verb) => verb.name());
+  const near = nearest(word, verbs);
+  if (more.length > 0 || (near !== undefined && !existsSync(word))) {
+    throw new ConfigError(`study has no verb "${word}"`, {
+      hint: near === undefined ? `there are: ${verbs.join(", ")}` : `did you mean "${near}"?`,
+    });
+  }
+}
+
+async function everything(file: string, options: StudyFlags, command: Command): Promise<void> {
+  refuseUnknownVerb(command);
   const [{ readStudyFile }, { planStudy, runStudy }, { writeReport }] = await Promise.all([
     import("../../study/file.js"),
     import("../../study/run.js"),

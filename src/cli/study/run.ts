@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { ConfigError } from "../../errors.js";
 import type { StudyEnd } from "../../study/run.js";
 import { duration, howDiverged, score } from "../format.js";
 import { interruptible } from "../interrupt.js";
@@ -45,6 +46,8 @@ export function defineRun(parent: Command): void {
 
 async function run(study: string, options: RunFlags): Promise<void> {
   const folder = await studyFolder(study, options.output);
+  const ways = (["index", "trials", "executor"] as const).filter((flag) => options[flag] !== undefined);
+  if (ways.length > 1) throw new ConfigError(`--${ways.join(" and --")} exclude each other`);
   if (options.index !== undefined) return runOne(folder, options.index, options);
   if (options.trials !== undefined) return runTask(folder, options.trials.split(","), options);
   const { requireManifest } = await import("../../study/manifest.js");

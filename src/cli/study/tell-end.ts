@@ -13,5 +13,7 @@ export function tellEnd({ failed, waiting, overBudget }: StudyEnd, folder: strin
     const name = `"${cell.recipe}" on ${cell.task}`;
     terminal.warn(`${name} waits for ${count(trials, "run")} of the cells that it is chosen from`);
   }
-  terminal.warn(`${count(failed.length, "run")} failed; to try again: steadytune study retry ${folder}`);
+  terminal.warn(
+    `${count(failed.length, "run")} failed (which: steadytune study status ${folder}); to try again: steadytune study retry ${folder}`,
+  );
 }
