@@ -363,7 +363,7 @@ __global__ void __launch_bounds__(threads)
                             denominators);
   };
   float mean[warp_queries] = {};
-  Probabilities probabilities;
+  Probabilities probabilities{};
   for (int key_begin = 0; key_begin < work.keys; key_begin += tile_size) {
     probabilities = visit(key_begin);
     for (int i = 0; i < warp_queries; ++i) {
