@@ -176,7 +176,7 @@ test("a study.json that is no report's is refused before anything is written, an
   ] as const) {
     writeFileSync(join(folder, "study.json"), own);
     const error = await t.throwsAsync(writeReport([folder], folder), { instanceOf: ConfigError, message: said });
-    t.regex((error).hint ?? "", /--output/);
+    t.regex(error.hint ?? "", /--output/);
     t.is(readFileSync(join(folder, "study.json"), "utf8"), own);
     t.deepEqual(readdirSync(folder).sort(), [...before, "study.json"].sort());
   }
