@@ -23,8 +23,19 @@ export type { ClassPrediction, Prediction, ScorePrediction } from "./training/pr
 export { verify, type VerifyOptions } from "./verify/verify.js";
 export type { Check, Skipped, VerifyReport } from "./verify/report.js";
 
-export { parseStudy, readStudyFile, type Study } from "./study/file.js";
-export { planStudy, runPlanned, runStudy, type StudyEnd, type StudyEvent, type StudyOptions } from "./study/run.js";
+export { parseStudy, readStudyFile, type Cell, type Study, type StudyChoice } from "./study/file.js";
+export type { StudyFile } from "./study/schema.js";
+export type { Manifest } from "./study/manifest.js";
+export type { Trial } from "./study/plan.js";
+export {
+  planStudy,
+  runPlanned,
+  runStudy,
+  type RunStudyOptions,
+  type StudyEnd,
+  type StudyEvent,
+  type StudyOptions,
+} from "./study/run.js";
 export { readStatus, type StudyStatus } from "./study/status.js";
 export { retryFailed } from "./study/retry.js";
 export { addSeeds } from "./study/add-seeds.js";

@@ -79,7 +79,7 @@ Model::Output Bart::forward(const Pass& pass, bool keep_hidden_states) const {
     if (keep_hidden_states) output.hidden_states.push_back(x);
   };
   const PackedBatch& batch = pass.batch;
-  // The head reads one token of each row, so the last network need not compute the others.
+  // The head reads one token of each row, the last, so the last block need not compute the others.
   const bool summary_only = pass.form == Form::fused && !keep_hidden_states;
   at::Tensor encoded = embed(pass, batch.token_ids, position_, embedding_norm_, Site::embeddings);
   keep(encoded);
@@ -92,10 +92,10 @@ Model::Output Bart::forward(const Pass& pass, bool keep_hidden_states) const {
   keep(x);
   for (const DecoderBlock& block : decoder_blocks_) {
     pass.check_stop();
-    x = block.attention(pass, x, true, false);
-    x = block.cross_attention(pass, x, encoded);
     const bool summary = summary_only && &block == &decoder_blocks_.back();
-    x = block.ffn(pass, summary ? x.index_select(0, batch.summary_tokens) : x, summary);
+    x = block.attention(pass, x, true, summary);
+    x = block.cross_attention(pass, x, encoded, summary);
+    x = block.ffn(pass, x, summary);
     keep(x);
   }
   pass.check_stop();

@@ -40,6 +40,9 @@ SelfAttention::SelfAttention(Leaves& leaves, const EncoderShape& shape, const Bl
 
 at::Tensor SelfAttention::operator()(const Pass& pass, const at::Tensor& x, bool causal, bool summary_only) const {
   const double p = shape_.switches().attention_output_dropout ? shape_.hidden_dropout : 0;
+  if (causal && summary_only && !shape_.switches().summary_last) {
+    throw Error("ERR_INTERNAL", "summary tokens that do not see their whole row were asked of causal attention");
+  }
   if (pass.form == Form::fused) {
     return fused::attend({pass, number_, p, norm_}, {qkv_, output_, heads_, causal, shape_.attention_dropout}, x,
                          summary_only);
@@ -64,9 +67,19 @@ CrossAttention::CrossAttention(Leaves& leaves, const EncoderShape& shape, const 
       query_(leaves, place.prefix + "crossAttention.query"),
       key_value_(leaves, place.prefix + "crossAttention.key", 2),
       output_(leaves, place.prefix + "crossAttention.output"),
-      norm_(leaves, place.prefix + "crossAttention.norm", shape.layer_norm_eps) {}
+      norm_(leaves, place.prefix + "crossAttention.norm", shape.layer_norm_eps) {
+  leaves.write_whole(query_.weight);
+  leaves.write_whole(key_value_.weight);
+  leaves.write_whole(output_.weight);
+}
 
-at::Tensor CrossAttention::operator()(const Pass& pass, const at::Tensor& x, const at::Tensor& encoded) const {
+at::Tensor CrossAttention::operator()(const Pass& pass, const at::Tensor& x, const at::Tensor& encoded,
+                                      bool summary_only) const {
+  if (pass.form == Form::fused) {
+    return fused::cross_attend({pass, number_, shape_.hidden_dropout, norm_},
+                               {query_, key_value_, output_, heads_, shape_.attention_dropout}, x, encoded,
+                               summary_only);
+  }
   const at::Tensor qkv = at::cat({query_(pass, x), key_value_(pass, encoded)}, 1);
   const at::Tensor context =
       attend(pass, qkv, heads_, false, shape_.attention_dropout, number_, Site::cross_attention_probabilities);

@@ -23,7 +23,8 @@ class SelfAttention {
   static void list(ParameterList& list, const BlockPlace& place, int64_t hidden);
   SelfAttention(Leaves& leaves, const EncoderShape& shape, const BlockPlace& place, int64_t heads);
 
-  /// x [T, hidden]. Causal: a token sees none behind it. With `summary_only` (fused alone) the answer is [B, hidden].
+  /// x [T, hidden]. Causal: a token sees none behind it. With `summary_only` (fused alone) the answer is [B, hidden];
+  /// under a causal mask the summary tokens must be the last of their rows.
   at::Tensor operator()(const Pass& pass, const at::Tensor& x, bool causal, bool summary_only) const;
 
  private:
@@ -42,8 +43,8 @@ class CrossAttention {
   static void list(ParameterList& list, const BlockPlace& place, int64_t hidden);
   CrossAttention(Leaves& leaves, const EncoderShape& shape, const BlockPlace& place, int64_t heads);
 
-  /// x and encoded [T, hidden].
-  at::Tensor operator()(const Pass& pass, const at::Tensor& x, const at::Tensor& encoded) const;
+  /// x and encoded [T, hidden]; x [B, hidden] with `summary_only` (fused alone).
+  at::Tensor operator()(const Pass& pass, const at::Tensor& x, const at::Tensor& encoded, bool summary_only) const;
 
  private:
   const EncoderShape& shape_;

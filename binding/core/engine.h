@@ -109,8 +109,8 @@ class Engine {
   std::vector<std::pair<std::string, double>> distances() const;
 
  private:
-  /// XLNet's attention goes through the rows on the host, so that a recording would hold their lengths.
-  bool replays() const { return device_->records() && shape_.family != Family::xlnet; }
+  /// The reference of XLNet's attention goes through the rows on the host: a recording would hold their lengths.
+  bool replays() const { return device_->records() && (form_ == Form::fused || shape_.family != Family::xlnet); }
   std::vector<PackedBatch> pack_parts(const std::vector<BatchRows>& parts) const;
   void touch_words(const std::vector<PackedBatch>& parts);
   /// All that a step queues, from zeroing the gradients to its outcome.

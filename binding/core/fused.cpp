@@ -9,7 +9,6 @@
 #include <utility>
 #include <vector>
 
-#include "core/error.h"
 #include "core/operators.h"
 #include "core/product.h"
 
@@ -64,7 +63,8 @@ struct Sides {
 void add_products(const DrawKey& draws, const Leaf& weight, std::initializer_list<Sides> parts) {
   if (!weight.trained()) return;
   const bool add = !weight.take_stale();
-  const at::Tensor grad = weight.half ? weight.half_gradient : weight.gradient();
+  // XLNet's matrices come as [.., heads, d].
+  const at::Tensor grad = (weight.half ? weight.half_gradient : weight.gradient()).flatten(1);
   if (weight.mixing && draws.mixout) {
     const auto& [target, p, how, place] = *weight.mixing;
     std::vector<at::Tensor> products;
@@ -90,9 +90,10 @@ void add(const Leaf& vector, const at::Tensor& gradient) {
   if (vector.trained()) vector.gradient().add_(gradient);
 }
 
-/// dropout(x + bias) + residual, normalized: the end of both halves.
+/// dropout(x + bias) + residual, normalized: the end of every part.
 struct End {
-  const Linear& output;
+  /// Null where there is none.
+  const Leaf* bias;
   const Norm& norm;
   Lines lines;
   Draws draws;
@@ -101,9 +102,10 @@ struct End {
 
   at::Tensor forward(const at::Tensor& x, const at::Tensor& residual) {
     at::Tensor y;
+    const at::Tensor added = bias ? bias->master() : at::zeros({x.size(1)}, x.options().dtype(at::kFloat));
     std::tie(y, normalized, rstd) = operators::dropout_add_norm(
-        x, output.bias.master(), residual, norm.weight.master(), norm.bias.master(), norm.eps, lines.rows,
-        lines.positions, draws.p, draws.seed, draws.layer, draws.site, draws.step, draws.counter);
+        x, added, residual, norm.weight.master(), norm.bias.master(), norm.eps, lines.rows, lines.positions, draws.p,
+        draws.seed, draws.layer, draws.site, draws.step, draws.counter);
     return y;
   }
 
@@ -112,7 +114,7 @@ struct End {
     auto [grad_x, grad_residual, grad_bias, grad_weight, grad_norm_bias] = operators::dropout_add_norm_backward(
         grad_y, normalized, rstd, norm.weight.master(), lines.rows, lines.positions, draws.p, draws.seed, draws.layer,
         draws.site, draws.step, draws.counter);
-    add(output.bias, grad_bias);
+    if (bias) add(*bias, grad_bias);
     add(norm.weight, grad_weight);
     add(norm.bias, grad_norm_bias);
     return {grad_x, grad_residual};
@@ -167,7 +169,7 @@ struct AttentionHalf : torch::CustomClassHolder {
         part(attention),
         key(half.pass.draws),
         draws(Draws::of(half.pass, attention.probability_dropout, half.number, Site::attention_probabilities)),
-        end{attention.output,
+        end{&attention.output.bias,
             half.norm,
             Lines::of(half.pass.batch, false),
             Draws::of(half.pass, half.output_dropout, half.number, Site::attention_output),
@@ -220,7 +222,7 @@ struct SummaryAttentionHalf : torch::CustomClassHolder {
         part(attention),
         key(half.pass.draws),
         draws(Draws::of(half.pass, attention.probability_dropout, half.number, Site::attention_probabilities)),
-        end{attention.output,
+        end{&attention.output.bias,
             half.norm,
             Lines::of(half.pass.batch, true),
             Draws::of(half.pass, half.output_dropout, half.number, Site::attention_output),
@@ -275,6 +277,171 @@ struct SummaryAttentionHalf : torch::CustomClassHolder {
   at::Tensor logsumexp;
 };
 
+/// Attention to the encoder's tokens. Saved: x, encoded (shared by the blocks), query, keys and values (2 x), context
+/// and normalized, each [T, hidden] in the compute dtype, and two float32 numbers per token and head or token. With b
+/// bytes per number 6 b hidden bytes a token; where the summary tokens alone are wanted, keys and values: 2 b hidden
+/// bytes.
+struct CrossAttentionHalf : torch::CustomClassHolder {
+  CrossAttentionHalf(const Half& half, const CrossAttention& attention, const at::Tensor& input,
+                     const at::Tensor& encoder_output, bool summary_tokens)
+      : batch(half.pass.batch),
+        part(attention),
+        summary_only(summary_tokens),
+        key(half.pass.draws),
+        draws(Draws::of(half.pass, attention.probability_dropout, half.number, Site::cross_attention_probabilities)),
+        end{&attention.output.bias,
+            half.norm,
+            Lines::of(half.pass.batch, summary_tokens),
+            Draws::of(half.pass, half.output_dropout, half.number, Site::cross_attention_output),
+            {},
+            {}},
+        x(input),
+        encoded(encoder_output) {}
+
+  at::Tensor forward() {
+    query_weight = weight_of(key, part.query.weight);
+    key_value_weight = weight_of(key, part.key_value.weight);
+    output_weight = weight_of(key, part.output.weight);
+    query = product(part.query.bias.copy, x, query_weight.t());
+    key_value = product(part.key_value.bias.copy, encoded, key_value_weight.t());
+    std::tie(context, logsumexp) =
+        summary_only
+            ? operators::summary_attention(query, key_value, batch.row_offsets, batch.row_numbers,
+                                           batch.summary_positions, part.heads, draws.p, draws.seed, draws.layer,
+                                           draws.site, draws.step, draws.counter)
+            : operators::cross_attention(query, key_value, batch.row_offsets, batch.row_numbers, part.heads, draws.p,
+                                         draws.seed, draws.layer, draws.site, draws.step, draws.counter);
+    return end.forward(product(context, output_weight.t()), x);
+  }
+
+  /// The gradients of x and of what was encoded, undefined where they are not wanted.
+  std::pair<at::Tensor, at::Tensor> backward(const at::Tensor& grad, bool x_wanted, bool encoded_wanted) {
+    auto [grad_y, grad_x] = end.backward(grad);
+    add_product(key, part.output.weight, grad_y, context);
+    const at::Tensor grad_context = product(grad_y, output_weight);
+    const auto [grad_query, grad_key_value] =
+        summary_only
+            ? operators::summary_attention_backward(grad_context, query, key_value, logsumexp, batch.row_offsets,
+                                                    batch.row_numbers, batch.summary_positions, part.heads, draws.p,
+                                                    draws.seed, draws.layer, draws.site, draws.step, draws.counter)
+            : operators::cross_attention_backward(grad_context, query, key_value, logsumexp, batch.row_offsets,
+                                                  batch.row_numbers, part.heads, draws.p, draws.seed, draws.layer,
+                                                  draws.site, draws.step, draws.counter);
+    add_product(key, part.query.weight, grad_query, x);
+    add_product(key, part.key_value.weight, grad_key_value, encoded);
+    if (part.query.bias.trained()) add(part.query.bias, operators::column_sums(grad_query));
+    if (part.key_value.bias.trained()) add(part.key_value.bias, operators::column_sums(grad_key_value));
+    if (x_wanted) add_product_(grad_x, grad_query, query_weight);
+    return {x_wanted ? grad_x : at::Tensor(),
+            encoded_wanted ? product(grad_key_value, key_value_weight) : at::Tensor()};
+  }
+
+  PackedBatch batch;
+  CrossAttention part;
+  bool summary_only;
+  DrawKey key;
+  Draws draws;
+  End end;
+  at::Tensor x;
+  at::Tensor encoded;
+  at::Tensor query_weight;
+  at::Tensor key_value_weight;
+  at::Tensor output_weight;
+  at::Tensor query;
+  at::Tensor key_value;
+  at::Tensor context;
+  at::Tensor logsumexp;
+};
+
+/// XLNet's. Saved: x, query, keys, values, relative keys (2 x), context and normalized, each [T, hidden] in the compute
+/// dtype, and two float32 numbers per token and head or token; the encodings of distances (2 x) are shared by the
+/// blocks. With b bytes per number 8 b hidden bytes a token; where the summary tokens alone are wanted, x, keys, values
+/// and relative keys: 4 b hidden bytes.
+struct RelativeAttentionHalf : torch::CustomClassHolder {
+  RelativeAttentionHalf(const Half& half, const RelativeAttention& attention, const at::Tensor& input,
+                        const at::Tensor& encodings, bool summary_tokens)
+      : batch(half.pass.batch),
+        part(attention),
+        summary_only(summary_tokens),
+        key(half.pass.draws),
+        draws(Draws::of(half.pass, attention.probability_dropout, half.number, Site::attention_probabilities)),
+        end{nullptr,
+            half.norm,
+            Lines::of(half.pass.batch, summary_tokens),
+            Draws::of(half.pass, half.output_dropout, half.number, Site::attention_output),
+            {},
+            {}},
+        x(input),
+        distances(encodings) {}
+
+  at::Tensor forward() {
+    const int64_t hidden = x.size(1);
+    qkv_weight = weight_of(key, part.qkv).flatten(1);
+    relative_weight = weight_of(key, part.relative).flatten(1);
+    output_weight = weight_of(key, part.output).flatten(1);
+    vectors = at::cat({part.content_bias.master().view({1, hidden}), part.position_bias.master().view({1, hidden}),
+                       part.segment_bias.master().view({1, hidden}), part.segment.master().view({2, hidden})});
+    asking = summary_only ? x.index_select(0, batch.summary_tokens) : x;
+    query = product(asking, weight_part(0));
+    keys = product(x, weight_part(1));
+    values = product(x, weight_part(2));
+    relative = product(distances, relative_weight);
+    std::tie(context, logsumexp) =
+        operators::relative_attention(query, keys, values, relative, vectors, batch.segment_ids, query_offsets(),
+                                      query_positions(), batch.row_offsets, batch.row_numbers, part.heads, draws.p,
+                                      draws.seed, draws.layer, draws.site, draws.step, draws.counter);
+    return end.forward(product(context, output_weight.t()), asking);
+  }
+
+  at::Tensor backward(const at::Tensor& grad, bool x_wanted) {
+    auto [grad_y, grad_asking] = end.backward(grad);
+    add_product(key, part.output, grad_y, context);
+    const auto [grad_query, grad_keys, grad_values, grad_relative, grad_vectors] =
+        operators::relative_attention_backward(product(grad_y, output_weight), query, keys, values, relative, vectors,
+                                               logsumexp, batch.segment_ids, query_offsets(), query_positions(),
+                                               batch.row_offsets, batch.row_numbers, part.heads, draws.p, draws.seed,
+                                               draws.layer, draws.site, draws.step, draws.counter);
+    add_products(key, part.qkv, {{asking, grad_query}, {x, grad_keys}, {x, grad_values}});
+    add_product(key, part.relative, distances, grad_relative);
+    const at::Tensor by_head = grad_vectors.view({5, part.heads, -1});
+    add(part.content_bias, by_head[0]);
+    add(part.position_bias, by_head[1]);
+    add(part.segment_bias, by_head[2]);
+    add(part.segment, by_head.narrow(0, 3, 2));
+    if (!x_wanted) return {};
+    add_product_(grad_asking, grad_query, weight_part(0).t());
+    at::Tensor grad_x = summary_only ? product(grad_keys, weight_part(1).t()) : grad_asking;
+    if (!summary_only) add_product_(grad_x, grad_keys, weight_part(1).t());
+    add_product_(grad_x, grad_values, weight_part(2).t());
+    return summary_only ? grad_x.index_add_(0, batch.summary_tokens, grad_asking) : grad_x;
+  }
+
+  /// [hidden, hidden]: of the query, the key or the value.
+  at::Tensor weight_part(int64_t which) const { return qkv_weight.narrow(0, which * x.size(1), x.size(1)); }
+  at::Tensor query_offsets() const { return summary_only ? batch.summary_offsets : batch.row_offsets; }
+  at::Tensor query_positions() const { return summary_only ? batch.summary_positions : batch.row_zeros; }
+
+  PackedBatch batch;
+  RelativeAttention part;
+  bool summary_only;
+  DrawKey key;
+  Draws draws;
+  End end;
+  at::Tensor x;
+  at::Tensor distances;
+  at::Tensor asking;
+  at::Tensor qkv_weight;
+  at::Tensor relative_weight;
+  at::Tensor output_weight;
+  at::Tensor vectors;
+  at::Tensor query;
+  at::Tensor keys;
+  at::Tensor values;
+  at::Tensor relative;
+  at::Tensor context;
+  at::Tensor logsumexp;
+};
+
 /// Saved: x and normalized [T, hidden], the first product with and without its activation [T, intermediate], in the
 /// compute dtype. With b bytes per number b (2 hidden + 2 intermediate) bytes a token.
 struct FeedForwardHalf : torch::CustomClassHolder {
@@ -282,7 +449,7 @@ struct FeedForwardHalf : torch::CustomClassHolder {
       : part(network),
         key(half.pass.draws),
         draws(Draws::of(half.pass, network.activation_dropout, half.number, Site::ffn_activation)),
-        end{network.output,
+        end{&network.output.bias,
             half.norm,
             Lines::of(half.pass.batch, summary_only),
             Draws::of(half.pass, half.output_dropout, half.number, Site::ffn_output),
@@ -405,6 +572,25 @@ class Joined : public torch::autograd::Function<Joined<State>> {
   }
 };
 
+/// Joins attention to other tokens to the graphs behind both.
+class JoinedCross : public torch::autograd::Function<JoinedCross> {
+ public:
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& /*x*/,
+                            const at::Tensor& /*encoded*/, const at::Tensor& /*anchor*/,
+                            const c10::intrusive_ptr<CrossAttentionHalf>& half) {
+    context->saved_data["half"] = c10::IValue::make_capsule(half);
+    return half->forward();
+  }
+
+  static variable_list backward(torch::autograd::AutogradContext* context, variable_list grads) {
+    const auto half = c10::static_intrusive_pointer_cast<CrossAttentionHalf>(context->saved_data["half"].toCapsule());
+    const auto [grad_x, grad_encoded] =
+        half->backward(grads[0], context->needs_input_grad(0), context->needs_input_grad(1));
+    context->saved_data.clear();
+    return {grad_x, grad_encoded, {}, {}};
+  }
+};
+
 /// A trained leaf among these; else the first.
 const at::Tensor& anchor_of(std::initializer_list<const Leaf*> leaves) {
   for (const Leaf* leaf : leaves) {
@@ -429,8 +615,25 @@ at::Tensor attend(const Half& half, const Attention& attention, const at::Tensor
       anchor_of({&qkv.weight, &qkv.bias, &output.weight, &output.bias, &half.norm.weight, &half.norm.bias});
   if (!summary_only)
     return Joined<AttentionHalf>::apply(x, anchor, c10::make_intrusive<AttentionHalf>(half, attention, x));
-  if (causal) throw Error("ERR_INTERNAL", "summary tokens alone were asked of causal attention");
   return Joined<SummaryAttentionHalf>::apply(x, anchor, c10::make_intrusive<SummaryAttentionHalf>(half, attention, x));
+}
+
+at::Tensor cross_attend(const Half& half, const CrossAttention& attention, const at::Tensor& x,
+                        const at::Tensor& encoded, bool summary_only) {
+  const auto& [query, key_value, output, heads, p] = attention;
+  const at::Tensor& anchor = anchor_of({&query.weight, &query.bias, &key_value.weight, &key_value.bias, &output.weight,
+                                        &output.bias, &half.norm.weight, &half.norm.bias});
+  return JoinedCross::apply(x, encoded, anchor,
+                            c10::make_intrusive<CrossAttentionHalf>(half, attention, x, encoded, summary_only));
+}
+
+at::Tensor attend_relative(const Half& half, const RelativeAttention& attention, const at::Tensor& x,
+                           const at::Tensor& distances, bool summary_only) {
+  const auto& [qkv, relative, output, content_bias, position_bias, segment_bias, segment, heads, p] = attention;
+  const at::Tensor& anchor = anchor_of({&qkv, &relative, &output, &content_bias, &position_bias, &segment_bias,
+                                        &segment, &half.norm.weight, &half.norm.bias});
+  return Joined<RelativeAttentionHalf>::apply(
+      x, anchor, c10::make_intrusive<RelativeAttentionHalf>(half, attention, x, distances, summary_only));
 }
 
 at::Tensor feed_forward(const Half& half, const FeedForward& network, const at::Tensor& x, bool summary_only) {

@@ -103,12 +103,14 @@ double trained_elements(const at::Tensor& bounds, const at::Tensor& flags) {
 }
 
 /// Pairs of a query with a key that it sees.
-double attended_pairs(const at::Tensor& row_offsets, bool causal) {
-  const int32_t* offset = row_offsets.const_data_ptr<int32_t>();
+double attended_pairs(const at::Tensor& query_offsets, const at::Tensor& row_offsets, bool causal) {
+  const int32_t* query = query_offsets.const_data_ptr<int32_t>();
+  const int32_t* key = row_offsets.const_data_ptr<int32_t>();
   double pairs = 0;
   for (int64_t row = 0; row + 1 < row_offsets.numel(); ++row) {
-    const double length = offset[row + 1] - offset[row];
-    pairs += causal ? length * (length + 1) / 2 : length * length;
+    const double queries = query[row + 1] - query[row];
+    const double keys = key[row + 1] - key[row];
+    pairs += causal ? keys * (keys + 1) / 2 : queries * keys;
   }
   return pairs;
 }
@@ -129,10 +131,24 @@ std::optional<double> flop_of(std::string_view name, const Arguments& arguments)
   }
   const bool attention = name == "steadytune::packed_attention";
   if (attention || name == "steadytune::packed_attention_backward") {
-    const double pairs = attended_pairs(arguments.tensor("row_offsets"), arguments.get("causal").toBool());
+    const at::Tensor offsets = arguments.tensor("row_offsets");
+    const double pairs = attended_pairs(offsets, offsets, arguments.get("causal").toBool());
     const auto hidden = static_cast<double>(arguments.tensor("qkv").size(1)) / 3;
     // Two products forward and four backward; the scores that the backward makes anew are not counted.
     return (attention ? 4 : 8) * pairs * hidden;
+  }
+  const bool cross = name == "steadytune::cross_attention";
+  if (cross || name == "steadytune::cross_attention_backward") {
+    const at::Tensor offsets = arguments.tensor("row_offsets");
+    const auto hidden = static_cast<double>(arguments.tensor("query").size(1));
+    return (cross ? 4 : 8) * attended_pairs(offsets, offsets, false) * hidden;
+  }
+  const bool relative = name == "steadytune::relative_attention";
+  if (relative || name == "steadytune::relative_attention_backward") {
+    const double pairs = attended_pairs(arguments.tensor("query_offsets"), arguments.tensor("row_offsets"), false);
+    const auto hidden = static_cast<double>(arguments.tensor("query").size(1));
+    // The product with the relative keys is a third one, with two of its own backward.
+    return (relative ? 6 : 12) * pairs * hidden;
   }
   const bool summary = name == "steadytune::summary_attention";
   if (summary || name == "steadytune::summary_attention_backward") {

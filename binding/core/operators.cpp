@@ -35,6 +35,25 @@ at::Tensor packed_attention_backward(const at::Tensor& grad_output, const at::Te
                  step, counter);
 }
 
+std::tuple<at::Tensor, at::Tensor> cross_attention(const at::Tensor& query, const at::Tensor& key_value,
+                                                   const at::Tensor& row_offsets, const at::Tensor& row_numbers,
+                                                   int64_t heads, double p, int64_t seed, int64_t layer, int64_t site,
+                                                   int64_t step, const Counter& counter) {
+  static const auto op = find<decltype(cross_attention)>("steadytune::cross_attention");
+  return op.call(query, key_value, row_offsets, row_numbers, heads, p, seed, layer, site, step, counter);
+}
+
+std::tuple<at::Tensor, at::Tensor> cross_attention_backward(const at::Tensor& grad_output, const at::Tensor& query,
+                                                            const at::Tensor& key_value, const at::Tensor& logsumexp,
+                                                            const at::Tensor& row_offsets,
+                                                            const at::Tensor& row_numbers, int64_t heads, double p,
+                                                            int64_t seed, int64_t layer, int64_t site, int64_t step,
+                                                            const Counter& counter) {
+  static const auto op = find<decltype(cross_attention_backward)>("steadytune::cross_attention_backward");
+  return op.call(grad_output, query, key_value, logsumexp, row_offsets, row_numbers, heads, p, seed, layer, site, step,
+                 counter);
+}
+
 std::tuple<at::Tensor, at::Tensor> summary_attention(const at::Tensor& query, const at::Tensor& key_value,
                                                      const at::Tensor& row_offsets, const at::Tensor& row_numbers,
                                                      const at::Tensor& positions, int64_t heads, double p, int64_t seed,
@@ -51,6 +70,27 @@ std::tuple<at::Tensor, at::Tensor> summary_attention_backward(
   static const auto op = find<decltype(summary_attention_backward)>("steadytune::summary_attention_backward");
   return op.call(grad_output, query, key_value, logsumexp, row_offsets, row_numbers, positions, heads, p, seed, layer,
                  site, step, counter);
+}
+
+std::tuple<at::Tensor, at::Tensor> relative_attention(
+    const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, const at::Tensor& relative,
+    const at::Tensor& vectors, const at::Tensor& segment_ids, const at::Tensor& query_offsets,
+    const at::Tensor& query_positions, const at::Tensor& row_offsets, const at::Tensor& row_numbers, int64_t heads,
+    double p, int64_t seed, int64_t layer, int64_t site, int64_t step, const Counter& counter) {
+  static const auto op = find<decltype(relative_attention)>("steadytune::relative_attention");
+  return op.call(query, key, value, relative, vectors, segment_ids, query_offsets, query_positions, row_offsets,
+                 row_numbers, heads, p, seed, layer, site, step, counter);
+}
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> relative_attention_backward(
+    const at::Tensor& grad_output, const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
+    const at::Tensor& relative, const at::Tensor& vectors, const at::Tensor& logsumexp, const at::Tensor& segment_ids,
+    const at::Tensor& query_offsets, const at::Tensor& query_positions, const at::Tensor& row_offsets,
+    const at::Tensor& row_numbers, int64_t heads, double p, int64_t seed, int64_t layer, int64_t site, int64_t step,
+    const Counter& counter) {
+  static const auto op = find<decltype(relative_attention_backward)>("steadytune::relative_attention_backward");
+  return op.call(grad_output, query, key, value, relative, vectors, logsumexp, segment_ids, query_offsets,
+                 query_positions, row_offsets, row_numbers, heads, p, seed, layer, site, step, counter);
 }
 
 at::Tensor mixout(const at::Tensor& values, const at::Tensor& target, const std::optional<at::Tensor>& mask,

@@ -24,6 +24,20 @@ at::Tensor packed_attention_backward(const at::Tensor& grad_output, const at::Te
                                      const at::Tensor& row_numbers, int64_t heads, bool causal, double p, int64_t seed,
                                      int64_t layer, int64_t site, int64_t step, const Counter& counter = std::nullopt);
 
+/// Attention of one sequence's tokens to another's: {output [T, h], logsumexp}.
+std::tuple<at::Tensor, at::Tensor> cross_attention(const at::Tensor& query, const at::Tensor& key_value,
+                                                   const at::Tensor& row_offsets, const at::Tensor& row_numbers,
+                                                   int64_t heads, double p, int64_t seed, int64_t layer, int64_t site,
+                                                   int64_t step, const Counter& counter = std::nullopt);
+
+/// {grad_query, grad_key_value}
+std::tuple<at::Tensor, at::Tensor> cross_attention_backward(const at::Tensor& grad_output, const at::Tensor& query,
+                                                            const at::Tensor& key_value, const at::Tensor& logsumexp,
+                                                            const at::Tensor& row_offsets,
+                                                            const at::Tensor& row_numbers, int64_t heads, double p,
+                                                            int64_t seed, int64_t layer, int64_t site, int64_t step,
+                                                            const Counter& counter = std::nullopt);
+
 /// Attention of one query per row: {output [B, h], logsumexp}.
 std::tuple<at::Tensor, at::Tensor> summary_attention(const at::Tensor& query, const at::Tensor& key_value,
                                                      const at::Tensor& row_offsets, const at::Tensor& row_numbers,
@@ -36,6 +50,21 @@ std::tuple<at::Tensor, at::Tensor> summary_attention_backward(
     const at::Tensor& grad_output, const at::Tensor& query, const at::Tensor& key_value, const at::Tensor& logsumexp,
     const at::Tensor& row_offsets, const at::Tensor& row_numbers, const at::Tensor& positions, int64_t heads, double p,
     int64_t seed, int64_t layer, int64_t site, int64_t step, const Counter& counter = std::nullopt);
+
+/// XLNet's attention: {output [Q, h], logsumexp}; schema.cpp says what the arguments are.
+std::tuple<at::Tensor, at::Tensor> relative_attention(
+    const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, const at::Tensor& relative,
+    const at::Tensor& vectors, const at::Tensor& segment_ids, const at::Tensor& query_offsets,
+    const at::Tensor& query_positions, const at::Tensor& row_offsets, const at::Tensor& row_numbers, int64_t heads,
+    double p, int64_t seed, int64_t layer, int64_t site, int64_t step, const Counter& counter = std::nullopt);
+
+/// {grad_query, grad_key, grad_value, grad_relative, grad_vectors}
+std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> relative_attention_backward(
+    const at::Tensor& grad_output, const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
+    const at::Tensor& relative, const at::Tensor& vectors, const at::Tensor& logsumexp, const at::Tensor& segment_ids,
+    const at::Tensor& query_offsets, const at::Tensor& query_positions, const at::Tensor& row_offsets,
+    const at::Tensor& row_numbers, int64_t heads, double p, int64_t seed, int64_t layer, int64_t site, int64_t step,
+    const Counter& counter = std::nullopt);
 
 /// The weight that a forward pass multiplies with, in `dtype`; schema.cpp says what the arguments are.
 at::Tensor mixout(const at::Tensor& values, const at::Tensor& target, const std::optional<at::Tensor>& mask,

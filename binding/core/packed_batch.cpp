@@ -78,11 +78,38 @@ at::Tensor label_tensor(const BatchRows& rows, const EncoderShape& shape) {
   return {};
 }
 
+/// `tokens` counts the filler.
+void add_distances(PackedBatch& batch, const BatchRows& rows, int64_t tokens) {
+  std::vector<int32_t> distances;
+  std::vector<int32_t> distance_rows;
+  std::vector<int32_t> places;
+  std::vector<int32_t> of_summary;
+  for (size_t row = 0; row + 1 < rows.row_offsets.size(); ++row) {
+    const int32_t length = rows.row_offsets[row + 1] - rows.row_offsets[row];
+    // The last token's distance to the one at place j is length - 1 - j.
+    const auto first = static_cast<int32_t>(distances.size());
+    for (int32_t place = 0; place <= length; ++place) of_summary.push_back(first + place);
+    for (int32_t place = 0; place < 2 * length; ++place) {
+      distances.push_back(length - place);
+      distance_rows.push_back(rows.row_numbers[row]);
+      places.push_back(place);
+    }
+  }
+  const auto count = static_cast<int64_t>(rows.row_numbers.size());
+  batch.distances = token_tensor(distances, 2 * tokens);
+  batch.distance_rows = token_tensor(distance_rows, 2 * tokens);
+  batch.distance_places = token_tensor(places, 2 * tokens);
+  batch.summary_distances = token_tensor(of_summary, tokens + count);
+  batch.summary_offsets = at::arange(count + 1, at::kInt);
+}
+
 }  // namespace
 
 std::vector<at::Tensor*> PackedBatch::movable() {
-  return {&token_ids,   &segment_ids, &decoder_ids, &positions,      &position_ids,      &token_rows,
-          &row_offsets, &row_numbers, &row_zeros,   &summary_tokens, &summary_positions, &labels};
+  return {&token_ids,         &segment_ids, &decoder_ids,   &positions,       &position_ids,
+          &token_rows,        &row_offsets, &row_numbers,   &row_zeros,       &summary_tokens,
+          &summary_positions, &distances,   &distance_rows, &distance_places, &summary_distances,
+          &summary_offsets,   &labels};
 }
 
 PackedBatch pack(const BatchRows& rows, const EncoderShape& shape, int64_t tokens) {
@@ -111,6 +138,7 @@ PackedBatch pack(const BatchRows& rows, const EncoderShape& shape, int64_t token
   batch.summary_tokens =
       shape.switches().summary_last ? batch.row_offsets.narrow(0, 1, count) - 1 : first_tokens.contiguous();
   batch.summary_positions = batch.summary_tokens - first_tokens;
+  if (shape.family == Family::xlnet) add_distances(batch, rows, batch.tokens());
   batch.labels = label_tensor(rows, shape);
   return batch;
 }

@@ -37,8 +37,16 @@ struct PackedBatch {
   at::Tensor row_zeros;          // int32 [B], the position 0 of each row's first token
   at::Tensor summary_tokens;     // int32 [B], the token of each row that the head reads
   at::Tensor summary_positions;  // int32 [B], its place in the row
-  at::Tensor labels;             // int64 [B], float32 [B] or undefined
-  at::Tensor host_row_offsets;   // row_offsets on the CPU
+  // For XLNet, else undefined. A row of n tokens has the 2n distances n, n - 1, ..., -(n - 1) between two of them.
+  at::Tensor distances;        // int32 [2T], those of all rows back to back
+  at::Tensor distance_rows;    // int32 [2T], as token_rows
+  at::Tensor distance_places;  // int32 [2T], from 0 in each row
+  at::Tensor
+      summary_distances;       // int32 [T + B], which of them are the row's summary token's, with one in front of them
+  at::Tensor summary_offsets;  // int32 [B + 1], from 0 to B: summary tokens laid back to back
+
+  at::Tensor labels;            // int64 [B], float32 [B] or undefined
+  at::Tensor host_row_offsets;  // row_offsets on the CPU
 
   int64_t rows() const { return row_numbers.size(0); }
   int64_t tokens() const { return token_ids.size(0); }

@@ -3,8 +3,10 @@
 #include <cmath>
 #include <string>
 
+#include "core/fused.h"
 #include "core/operators.h"
 #include "kernels/dropout.h"
+#include "kernels/tokens.h"
 
 namespace steadytune {
 namespace {
@@ -63,7 +65,11 @@ Xlnet::RelativeAttention::RelativeAttention(Leaves& leaves, const EncoderShape& 
       position_bias_(leaves.add(place.prefix + "attention.position.bias")),
       segment_bias_(leaves.add(place.prefix + "attention.segment.bias")),
       segment_(leaves.add(place.prefix + "attention.segment.weight")),
-      norm_(leaves, place.prefix + "attention.norm", shape.layer_norm_eps) {}
+      norm_(leaves, place.prefix + "attention.norm", shape.layer_norm_eps) {
+  leaves.write_whole(qkv_);
+  leaves.write_whole(output_);
+  leaves.write_whole(relative_);
+}
 
 at::Tensor Xlnet::RelativeAttention::attend_row(const Pass& pass, int64_t row, const at::Tensor& qkv,
                                                 const at::Tensor& relative) const {
@@ -92,8 +98,9 @@ at::Tensor Xlnet::RelativeAttention::attend_row(const Pass& pass, int64_t row, c
   return at::matmul(kept, part(2)).transpose(0, 1).reshape({length, shape_.hidden_size});
 }
 
-at::Tensor Xlnet::RelativeAttention::operator()(const Pass& pass, const at::Tensor& x,
-                                                const at::Tensor& positions) const {
+/// Row by row, before dropout, residual and norm.
+at::Tensor Xlnet::RelativeAttention::attend_rows(const Pass& pass, const at::Tensor& x,
+                                                 const at::Tensor& positions) const {
   const auto dtype = x.scalar_type();
   const int64_t hidden = shape_.hidden_size;
   const int64_t head_size = hidden / shape_.heads;
@@ -103,7 +110,19 @@ at::Tensor Xlnet::RelativeAttention::operator()(const Pass& pass, const at::Tens
                                   .view({positions.size(0), shape_.heads, head_size});
   std::vector<at::Tensor> rows;
   for (int64_t row = 0; row < pass.batch.rows(); ++row) rows.push_back(attend_row(pass, row, qkv, relative));
-  const at::Tensor attended = at::linear(at::cat(rows), output_.value.to(dtype).view({hidden, hidden}));
+  return at::linear(at::cat(rows), output_.value.to(dtype).view({hidden, hidden}));
+}
+
+at::Tensor Xlnet::RelativeAttention::operator()(const Pass& pass, const at::Tensor& x, const at::Tensor& positions,
+                                                bool summary_only) const {
+  if (pass.form == Form::fused) {
+    const at::Tensor distances = summary_only ? positions.index_select(0, pass.batch.summary_distances) : positions;
+    return fused::attend_relative({pass, number_, shape_.hidden_dropout, norm_},
+                                  {qkv_, relative_, output_, content_bias_, position_bias_, segment_bias_, segment_,
+                                   shape_.heads, shape_.attention_dropout},
+                                  x, distances, summary_only);
+  }
+  const at::Tensor attended = attend_rows(pass, x, positions);
   return norm_(x + drop_tokens(pass, attended, shape_.hidden_dropout, number_, Site::attention_output));
 }
 
@@ -127,26 +146,18 @@ Xlnet::Xlnet(const EncoderShape& shape, Arena& arena, at::ScalarType compute, Fo
   }
 }
 
-/// Sines and cosines of the distances n, n - 1, ..., -(n - 1) of each row, with dropout; [2 T, hidden].
+/// Sines and cosines of the distances in each row, with dropout; [2 T, hidden].
 at::Tensor Xlnet::encode_positions(const Pass& pass) const {
   const auto& [batch, draws, stop, form] = pass;
-  const auto offsets = batch.host_row_offsets.accessor<int32_t, 1>();
-  const at::TensorOptions floats = batch.row_numbers.options().dtype(at::kFloat);
-  std::vector<at::Tensor> distances;
-  std::vector<at::Tensor> places;
-  std::vector<at::Tensor> rows;
-  for (int64_t row = 0; row < batch.rows(); ++row) {
-    const int64_t length = offsets[row + 1] - offsets[row];
-    distances.push_back(at::arange(length, -length, -1, floats));
-    places.push_back(at::arange(2 * length, batch.row_numbers.options()));
-    rows.push_back(batch.row_numbers[row].expand({2 * length}));
-  }
-  const at::Tensor exponents = at::arange(0, shape_.hidden_size, 2, floats) / shape_.hidden_size;
-  const at::Tensor angles = at::cat(distances).unsqueeze(1) * at::pow(10000.0, exponents).reciprocal();
-  const at::Tensor encodings = at::cat({at::sin(angles), at::cos(angles)}, 1);
-  return operators::dropout(encodings, at::cat(rows), at::cat(places), draws.dropout ? shape_.hidden_dropout : 0,
-                            draws.seed, 0, static_cast<int64_t>(Site::relative_positions), draws.step, draws.counter)
-      .to(compute_);
+  const at::Tensor distances = batch.distances.to(at::kFloat).unsqueeze(1);
+  const at::Tensor exponents = at::arange(0, shape_.hidden_size, 2, distances.options()) / shape_.hidden_size;
+  const at::Tensor angles = distances * at::pow(10000.0, exponents).reciprocal();
+  const at::Tensor encodings =
+      operators::dropout(at::cat({at::sin(angles), at::cos(angles)}, 1), batch.distance_rows, batch.distance_places,
+                         draws.dropout ? shape_.hidden_dropout : 0, draws.seed, 0,
+                         static_cast<int64_t>(Site::relative_positions), draws.step, draws.counter);
+  at::Tensor tokens = kernels::empty_tokens(encodings.size(0), encodings.size(1), encodings.options().dtype(compute_));
+  return tokens.copy_(encodings);
 }
 
 Model::Output Xlnet::forward(const Pass& pass, bool keep_hidden_states) const {
@@ -154,14 +165,14 @@ Model::Output Xlnet::forward(const Pass& pass, bool keep_hidden_states) const {
   at::Tensor x =
       drop_tokens(pass, word_(pass.batch.token_ids), shape_.hidden_dropout, 0, Site::embeddings).to(compute_);
   const at::Tensor positions = encode_positions(pass);
-  // The head reads one token of each row, so the last network need not compute the others.
+  // The head reads one token of each row, so the last block need not compute the others.
   const bool summary_only = pass.form == Form::fused && !keep_hidden_states;
   if (keep_hidden_states) output.hidden_states.push_back(x);
   for (const RelativeBlock& block : blocks_) {
     pass.check_stop();
-    x = block.attention(pass, x, positions);
     const bool summary = summary_only && &block == &blocks_.back();
-    x = block.ffn(pass, summary ? x.index_select(0, pass.batch.summary_tokens) : x, summary);
+    x = block.attention(pass, x, positions, summary);
+    x = block.ffn(pass, x, summary);
     if (keep_hidden_states) output.hidden_states.push_back(x);
   }
   pass.check_stop();

@@ -10,7 +10,7 @@
 namespace steadytune {
 
 /// XLNet's content stream, which is all that fine-tuning uses: relative positions and segments inside attention, no
-/// table of positions, and the last token (<cls>) as the summary. Attention is written row by row with plain operators.
+/// table of positions, and the last token (<cls>) as the summary.
 class Xlnet : public Model {
  public:
   static void list(ParameterList& list, const EncoderShape& shape);
@@ -25,10 +25,12 @@ class Xlnet : public Model {
     static void list(ParameterList& list, const EncoderShape& shape, const BlockPlace& place);
     RelativeAttention(Leaves& leaves, const EncoderShape& shape, const BlockPlace& place);
 
-    /// x [T, hidden], positions [2 T, hidden]: the encodings of the distances n .. -(n - 1) of each row of n tokens.
-    at::Tensor operator()(const Pass& pass, const at::Tensor& x, const at::Tensor& positions) const;
+    /// x [T, hidden], positions [2 T, hidden]: the encodings of PackedBatch::distances. With `summary_only` (fused
+    /// alone) the answer is [B, hidden].
+    at::Tensor operator()(const Pass& pass, const at::Tensor& x, const at::Tensor& positions, bool summary_only) const;
 
    private:
+    at::Tensor attend_rows(const Pass& pass, const at::Tensor& x, const at::Tensor& positions) const;
     at::Tensor attend_row(const Pass& pass, int64_t row, const at::Tensor& qkv, const at::Tensor& relative) const;
 
     const EncoderShape& shape_;

@@ -227,9 +227,9 @@ inline void check_attention_grads(const char* op, const at::Tensor& grad_output,
               heads, ", ", tokens, "].");
 }
 
-inline void check_summary_attention(const char* op, const at::Tensor& query, const at::Tensor& key_value,
-                                    const at::Tensor& row_offsets, const at::Tensor& row_numbers,
-                                    const at::Tensor& positions, int64_t heads) {
+/// Queries of some tokens, and the keys and values of others side by side.
+inline void check_queries(const char* op, const at::Tensor& query, const at::Tensor& key_value,
+                          const at::Tensor& row_offsets, const at::Tensor& row_numbers, int64_t heads) {
   check_heads(op, "query", query, "queries", 1, heads);
   check_tensor(op, "key_value", key_value, query.scalar_type(), 2);
   check_device(op, "key_value", key_value, query);
@@ -237,11 +237,25 @@ inline void check_summary_attention(const char* op, const at::Tensor& query, con
   TORCH_CHECK(key_value.size(1) == 2 * query.size(1), "steadytune::", op, ": key_value has ", key_value.size(1),
               " columns, not ", 2 * query.size(1), ".");
   check_rows(op, row_offsets, row_numbers, key_value);
+}
+
+inline void check_cross_attention(const char* op, const at::Tensor& query, const at::Tensor& key_value,
+                                  const at::Tensor& row_offsets, const at::Tensor& row_numbers, int64_t heads) {
+  check_queries(op, query, key_value, row_offsets, row_numbers, heads);
+  TORCH_CHECK(key_value.size(0) == query.size(0), "steadytune::", op, ": ", query.size(0), " queries meet ",
+              key_value.size(0), " keys, not as many.");
+}
+
+inline void check_summary_attention(const char* op, const at::Tensor& query, const at::Tensor& key_value,
+                                    const at::Tensor& row_offsets, const at::Tensor& row_numbers,
+                                    const at::Tensor& positions, int64_t heads) {
+  check_queries(op, query, key_value, row_offsets, row_numbers, heads);
   check_places(op, "query", query, row_numbers, positions);
 }
 
-inline void check_summary_attention_grads(const char* op, const at::Tensor& grad_output, const at::Tensor& query,
-                                          const at::Tensor& logsumexp, int64_t heads) {
+/// What their backward gets beside the arguments of the forward.
+inline void check_query_grads(const char* op, const at::Tensor& grad_output, const at::Tensor& query,
+                              const at::Tensor& logsumexp, int64_t heads) {
   check_tensor(op, "grad_output", grad_output, query.scalar_type(), 2);
   check_device(op, "grad_output", grad_output, query);
   TORCH_CHECK(grad_output.sizes() == query.sizes(), "steadytune::", op, ": grad_output is ", grad_output.sizes(),
@@ -250,6 +264,47 @@ inline void check_summary_attention_grads(const char* op, const at::Tensor& grad
   check_device(op, "logsumexp", logsumexp, query);
   TORCH_CHECK(logsumexp.size(0) == heads && logsumexp.size(1) == query.size(0), "steadytune::", op,
               ": logsumexp must be [", heads, ", ", query.size(0), "].");
+}
+
+struct RelativeTensors {
+  const at::Tensor& query;
+  const at::Tensor& key;
+  const at::Tensor& value;
+  const at::Tensor& relative;
+  const at::Tensor& vectors;
+  const at::Tensor& segment_ids;
+  const at::Tensor& query_offsets;
+  const at::Tensor& query_positions;
+  const at::Tensor& row_offsets;
+  const at::Tensor& row_numbers;
+};
+
+inline void check_relative_attention(const char* op, const RelativeTensors& in, int64_t heads) {
+  const at::Tensor& query = in.query;
+  check_heads(op, "query", query, "queries", 1, heads);
+  const int64_t hidden = query.size(1);
+  TORCH_CHECK(query.is_contiguous(), "steadytune::", op, ": query must be contiguous.");
+  const auto check_lines = [&](const char* name, const at::Tensor& tensor, at::ScalarType dtype, int64_t lines) {
+    check_tensor(op, name, tensor, dtype, 2);
+    check_device(op, name, tensor, query);
+    TORCH_CHECK(tensor.size(0) == lines && tensor.size(1) == hidden, "steadytune::", op, ": ", name, " is ",
+                tensor.sizes(), ", not [", lines, ", ", hidden, "].");
+  };
+  const int64_t tokens = in.key.size(0);
+  check_lines("key", in.key, query.scalar_type(), tokens);
+  check_lines("value", in.value, query.scalar_type(), tokens);
+  check_lines("relative", in.relative, query.scalar_type(), tokens + query.size(0));
+  check_lines("vectors", in.vectors, at::kFloat, 5);
+  check_rows(op, in.row_offsets, in.row_numbers, in.key);
+  check_rows(op, in.query_offsets, in.row_numbers, query);
+  const auto check_numbers = [&](const char* name, const at::Tensor& numbers, int64_t count) {
+    check_tensor(op, name, numbers, at::kInt, 1);
+    check_device(op, name, numbers, query);
+    TORCH_CHECK(numbers.numel() == count, "steadytune::", op, ": ", name, " has ", numbers.numel(), " elements, not ",
+                count, ".");
+  };
+  check_numbers("segment_ids", in.segment_ids, tokens);
+  check_numbers("query_positions", in.query_positions, in.row_numbers.numel());
 }
 
 /// Tokens [T, columns], contiguous, with at least one column.

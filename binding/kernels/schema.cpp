@@ -32,6 +32,16 @@ TORCH_LIBRARY(steadytune, m) {
       "Tensor row_numbers, int heads, bool causal, float p, int seed, int layer, int site, int step, "
       "Tensor? counter=None) -> Tensor");
 
+  // The same with the queries of one sequence of tokens, `query` [T, h], and the keys and values of another with rows
+  // of the same lengths, `key_value` [T, 2h].
+  m.def(
+      "cross_attention(Tensor query, Tensor key_value, Tensor row_offsets, Tensor row_numbers, int heads, float p, "
+      "int seed, int layer, int site, int step, Tensor? counter=None) -> (Tensor output, Tensor logsumexp)");
+  m.def(
+      "cross_attention_backward(Tensor grad_output, Tensor query, Tensor key_value, Tensor logsumexp, "
+      "Tensor row_offsets, Tensor row_numbers, int heads, float p, int seed, int layer, int site, int step, "
+      "Tensor? counter=None) -> (Tensor grad_query, Tensor grad_key_value)");
+
   // The same with one query for each row, `query` [B, h] at `positions` of its row, int32 [B]; `key_value` [T, 2h].
   // Masks are those that packed_attention draws for that query. Empty rows leave what they would return undefined;
   // filler tokens have gradients of 0.
@@ -44,6 +54,25 @@ TORCH_LIBRARY(steadytune, m) {
       "summary_attention_backward(Tensor grad_output, Tensor query, Tensor key_value, Tensor logsumexp, "
       "Tensor row_offsets, Tensor row_numbers, Tensor positions, int heads, float p, int seed, int layer, int site, "
       "int step, Tensor? counter=None) -> (Tensor grad_query, Tensor grad_key_value)");
+
+  // XLNet's: the score of query i and key j of a row is (q_i + u) k_j + (q_i + v) r_(i - j) + (q_i + w) s, over
+  // sqrt(d), for every head; r_(i - j) is the relative key of their distance, s one of two vectors, for keys of the
+  // query's own segment and of another. Some of the row's tokens ask, one behind the other: all of them or one. `query`
+  // [Q, h], and `key`, `value` [T, h]. `relative` [T + Q, h]: n + c of a row of n tokens of which c ask; query i of
+  // these and key j have number c - i + j (the first is no pair's). `vectors` float32 [5, h]: u, v, w, s of the own and
+  // of another segment. `segment_ids` int32 [T]. `query_offsets` int32 [B + 1], from 0 to Q, and `query_positions`
+  // int32 [B], the place in its row of the first token that asks. The rest, masks and results as in packed_attention;
+  // the gradient of `vectors` is float32.
+  m.def(
+      "relative_attention(Tensor query, Tensor key, Tensor value, Tensor relative, Tensor vectors, Tensor segment_ids, "
+      "Tensor query_offsets, Tensor query_positions, Tensor row_offsets, Tensor row_numbers, int heads, float p, "
+      "int seed, int layer, int site, int step, Tensor? counter=None) -> (Tensor output, Tensor logsumexp)");
+  m.def(
+      "relative_attention_backward(Tensor grad_output, Tensor query, Tensor key, Tensor value, Tensor relative, "
+      "Tensor vectors, Tensor logsumexp, Tensor segment_ids, Tensor query_offsets, Tensor query_positions, "
+      "Tensor row_offsets, Tensor row_numbers, int heads, float p, int seed, int layer, int site, int step, "
+      "Tensor? counter=None) -> (Tensor grad_query, Tensor grad_key, Tensor grad_value, Tensor grad_relative, "
+      "Tensor grad_vectors)");
 
   // dropout(act(x + bias)) on a matrix product x [T, C] that was made without its bias. float32 or bfloat16, the bias
   // float32 [C], all arithmetic float32. `activation`: Activation (activation.h). Masks and `rows`, `positions` as in

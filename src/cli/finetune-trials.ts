@@ -3,7 +3,7 @@ import { ConfigError, DivergedError } from "../errors.js";
 import type { BestOfTrials } from "../study/best-of-trials.js";
 import { score, scoreWithInterval } from "./format.js";
 import { interruptible } from "./interrupt.js";
-import { tellFailed } from "./study/failed.js";
+import { tellEnd } from "./study/tell-end.js";
 import { table } from "./table.js";
 import { openTerminal } from "./terminal.js";
 import { print, printJson, type CommonOptions } from "./verb.js";
@@ -36,7 +36,7 @@ export async function finetuneTrials(config: RunConfig, wanted: string, options:
     const trials = outcome.trials.map(({ trial: { id, seed }, result }) => ({ id, seed, result }));
     printJson({ folder: output, best: outcome.best?.trial.id ?? null, checkpoint: outcome.checkpoint, trials });
   } else print(tableOf(outcome));
-  tellFailed(end, output, terminal);
+  tellEnd(end, output, terminal);
   if (outcome.best === null && outcome.trials.length > 0) {
     throw new DivergedError("every trial diverged", outcome.trials[0]?.result.divergedAt ?? 0, {
       hint: `their records are in ${output}; try a lower learning rate, or longer warm-up`,

@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { meanStd, metricName, points, pValue } from "../report/format.js";
+import { groupBy, placeNames } from "../report/report-data.js";
 import type { CellSummary } from "../report/summary.js";
 import { table } from "./table.js";
 import { openTerminal } from "./terminal.js";
@@ -41,14 +42,13 @@ async function report(folders: string[], options: CommonOptions & { output?: str
 
 /** A table for each task of each stage. */
 export function printReport(summaries: readonly CellSummary[]): void {
-  for (const key of new Set(summaries.map(keyOf))) {
-    const rows = summaries.filter((row) => keyOf(row) === key);
-    const [first] = rows;
-    if (first === undefined) continue;
+  const placeName = placeNames(summaries);
+  for (const rows of groupBy(summaries, ({ stage, task }) => JSON.stringify([stage, task]))) {
+    const first = rows[0]!;
     print(
       table(
         [
-          `${first.task}: test ${metricName(first.metric)}`,
+          `${placeName(first)}: test ${metricName(first.metric)}`,
           "runs",
           "mean ± std",
           "best",
@@ -72,5 +72,3 @@ export function printReport(summaries: readonly CellSummary[]): void {
     }
   }
 }
-
-const keyOf = ({ stage, task }: CellSummary): string => JSON.stringify([stage, task]);

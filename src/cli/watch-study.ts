@@ -117,6 +117,9 @@ export function watchStudy(terminal: Terminal): (event: StudyEvent) => void {
         }
         break;
       }
+      case "warning":
+        terminal.warn(event.message);
+        break;
       case "trial-start":
         workers.set(event.worker, starting(event.trial));
         break;

@@ -31,13 +31,32 @@ export function checkPlatform(): void {
   }
 }
 
-/** True when an NVIDIA device is visible to this process. */
-export function hasNvidiaGpu(env: NodeJS.ProcessEnv = process.env): boolean {
-  // Empty, or a number that no device has, hides all of them from CUDA.
-  if (/^\s*(-1\b.*)?$/.test(env.CUDA_VISIBLE_DEVICES ?? "0")) return false;
+/**
+ * The NVIDIA GPUs that this process may use, each as CUDA_VISIBLE_DEVICES takes it: by number, or as that variable
+ * itself names them.
+ *
+ * @param count how many the machine shows
+ */
+export function visibleGpus(env: NodeJS.ProcessEnv = process.env, count = countGpus()): string[] {
+  const numbers = Array.from({ length: count }, (_, number) => `${number}`);
+  const names = env.CUDA_VISIBLE_DEVICES?.split(",").map((name) => name.trim());
+  if (names === undefined || count === 0) return numbers;
+  // CUDA reads up to the first name that no device has; names of other kinds (UUIDs, MIG) it alone can tell.
+  const end = names.findIndex((name) => name === "" || (/^-?\d+$/.test(name) && !numbers.includes(name)));
+  return end < 0 ? names : names.slice(0, end);
+}
+
+function countGpus(): number {
   try {
-    return readdirSync("/dev").some((name) => /^nvidia\d+$/.test(name) || name === "dxg");
+    const devices = readdirSync("/dev");
+    // Windows' Linux shows its GPUs, however many, by one device.
+    return devices.includes("dxg") ? 1 : devices.filter((name) => /^nvidia\d+$/.test(name)).length;
   } catch {
-    return false;
+    return 0;
   }
+}
+
+/** True when an NVIDIA device is visible to this process. */
+export function hasNvidiaGpu(): boolean {
+  return visibleGpus().length > 0;
 }

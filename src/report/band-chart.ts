@@ -1,5 +1,16 @@
 import { mean } from "../stats/summary.js";
-import { axis, cellColor, chartTitle, drawSvg, ink, tickStep, type ChartOption, type Figure } from "./chart.js";
+import {
+  axis,
+  cellColor,
+  chartTitle,
+  drawSvg,
+  ink,
+  tickRange,
+  tickStep,
+  type ChartOption,
+  type Figure,
+  type FigureLabel,
+} from "./chart.js";
 import { count, metricName, upperFirst } from "./format.js";
 import type { Point, ReportCell, ReportRun } from "./report-data.js";
 
@@ -7,10 +18,10 @@ const width = 1000;
 const height = 460;
 
 /** Training loss by step: mean over the runs and their range (paper, Figures 3, 6 and 11). */
-export function lossCurves(name: string, cells: readonly ReportCell[]): Figure {
+export function lossCurves({ name, place }: FigureLabel, cells: readonly ReportCell[]): Figure | null {
   const bands = cells.map((cell) => ({ name: cell.recipe, points: bandOf(cell.runs, ({ curves }) => curves.loss) }));
   return bandChart(name, {
-    title: `Training loss on ${cells[0]?.task ?? ""}`,
+    title: `Training loss on ${place}`,
     yName: "Training loss",
     xAxis: stepAxis(bands),
     bands,
@@ -20,14 +31,14 @@ export function lossCurves(name: string, cells: readonly ReportCell[]): Figure {
 }
 
 /** Validation score by step. */
-export function scoreCurves(name: string, cells: readonly ReportCell[]): Figure {
+export function scoreCurves({ name, place }: FigureLabel, cells: readonly ReportCell[]): Figure | null {
   const bands = cells.map((cell) => ({
     name: cell.recipe,
     points: bandOf(cell.runs, ({ curves }) => curves.validation).map((point) => scaled(point, 100)),
   }));
   const metric = metricName(cells[0]?.runs[0]?.result.selectedBy ?? "");
   return bandChart(name, {
-    title: `Validation ${metric.replace(/ \(.*/, "")} on ${cells[0]?.task ?? ""} while training`,
+    title: `Validation ${metric.replace(/ \(.*/, "")} on ${place} while training`,
     yName: `Validation ${metric}`,
     xAxis: stepAxis(bands),
     bands,
@@ -82,7 +93,14 @@ export function runsOf(cells: readonly ReportCell[]): string {
   return `${upperFirst(n)}.`;
 }
 
-/** Lines with bands around them, one for each recipe. */
+/** From tick to tick; where all values are equal, give or take their rounding, with room around them. */
+function valueRange(lowest: number, highest: number): { min: number; max: number; interval: number } {
+  const flat = highest - lowest < 1e-6;
+  const room = flat ? Math.min(1, 0.1 * Math.abs(highest)) || 1 : 0;
+  return tickRange(lowest - room, highest + room, 6);
+}
+
+/** Lines with bands around them, one for each recipe; null where there is no point to draw. */
 export function bandChart(
   name: string,
   {
@@ -102,13 +120,13 @@ export function bandChart(
     /** Values above are cut off where there are any, and the caption says so. */
     cut?: number;
   },
-): Figure {
+): Figure | null {
   const banded = bands.length <= mostBands;
   const points = bands.flatMap((band) => band.points);
+  if (points.length === 0) return null;
   const highest = Math.max(...points.map(({ high, mean: middle }) => (banded ? high : middle)));
   const lowest = Math.min(...points.map(({ low, mean: middle }) => (banded ? low : middle)));
-  const interval = tickStep(Math.min(highest, cut) - lowest, 6);
-  const max = Math.ceil(Math.min(highest, cut) / interval) * interval;
+  const { min, max, interval } = valueRange(lowest, Math.min(highest, cut));
   const legend = legendOf(
     bands.map((band) => band.name),
     { left: 84, right: 100, top: 44, width },
@@ -122,7 +140,7 @@ export function bandChart(
     yAxis: {
       type: "value",
       ...axis(yName, 52),
-      ...{ min: Math.floor(lowest / interval) * interval, max, interval },
+      ...{ min, max, interval },
     },
     series: bands.flatMap((band, i) => bandSeries(band, { index: i, of: bands.length, dots: few, band: banded })),
   };

@@ -1,6 +1,6 @@
 import { biasRatio } from "../training/bias-ratio.js";
 import { axis, cellColor, chartTitle, drawSvg, ink, type Figure } from "./chart.js";
-import { groupBy, type ReportCell } from "./report-data.js";
+import { groupBy, placeNames, type ReportCell } from "./report-data.js";
 
 const width = 1000;
 const height = 440;
@@ -13,10 +13,13 @@ export function biasChart(name: string, cells: readonly ReportCell[]): Figure | 
   const biased = cells.filter(({ config }) => config?.optimizer.biasCorrection === false);
   const { betas = [] } = biased[0]?.config?.optimizer ?? {};
   if (biased.length === 0) return null;
+  const placeName = placeNames(cells);
   const ends = groupBy(
-    biased.filter(({ runs }) => runs.length > 0).map(({ task, runs }) => ({ task, steps: runs[0]!.result.steps })),
+    biased
+      .filter(({ runs }) => runs.length > 0)
+      .map((cell) => ({ place: placeName(cell), steps: cell.runs[0]!.result.steps })),
     ({ steps }) => String(steps),
-  ).map((group) => ({ steps: group[0]!.steps, tasks: [...new Set(group.map(({ task }) => task))] }));
+  ).map((group) => ({ steps: group[0]!.steps, places: [...new Set(group.map(({ place }) => place))] }));
   const last = Math.max(...ends.map(({ steps }) => steps));
   if (ends.length === 0 || last < 2) return null;
   const decades = Math.ceil(Math.log10(last));
@@ -69,7 +72,7 @@ export function biasChart(name: string, cells: readonly ReportCell[]): Figure | 
     { name, width, height },
   );
   const said = ends.map(
-    ({ steps: end, tasks }) => `${tasks.join(", ")}: step ${end}, ${biasRatio(end, betas).toFixed(2)}`,
+    ({ steps: end, places }) => `${places.join(", ")}: step ${end}, ${biasRatio(end, betas).toFixed(2)}`,
   );
   const caption = [
     `Computed from the betas ${betas.join(" and ")}, eps left aside: (1 - beta1^t) / sqrt(1 - beta2^t).`,

@@ -1,5 +1,5 @@
 import { mean, quantile } from "../stats/summary.js";
-import { axis, cellColor, chartTitle, drawSvg, ink, tickStep, type Figure } from "./chart.js";
+import { axis, cellColor, chartTitle, drawSvg, ink, tickRange, type Figure, type FigureLabel } from "./chart.js";
 import { count, metricName, points, upperFirst } from "./format.js";
 import { scoreOn, scoresOf, type Half, type ReportCell } from "./report-data.js";
 
@@ -18,12 +18,11 @@ const slant = 30;
  * Scores of all recipes on one task: a box for each, and every run as a dot (paper, Figure 2 of test scores, Figures 5
  * and 13 of validation scores).
  */
-export function boxPlot(name: string, cells: readonly ReportCell[], half: Half): Figure {
+export function boxPlot({ name, place }: FigureLabel, cells: readonly ReportCell[], half: Half): Figure {
   const shown = cells.filter((cell) => scoresOf(cell, half).length > 0);
   const { metric = "", majority } = shown[0]?.runs[0]?.result ?? {};
-  const task = shown[0]?.task ?? "";
   const baseline = majority?.[half] ?? null;
-  const title = `${upperFirst(half)} ${metricName(metric).replace(/ \(.*/, "")} on ${task}`;
+  const title = `${upperFirst(half)} ${metricName(metric).replace(/ \(.*/, "")} on ${place}`;
   const labels = shown.map(({ recipe }) => recipe);
   const width = Math.max(usualWidth, (usualWidth * shown.length) / fitting);
   const longest = Math.max(0, ...labels.map((label) => letter * label.length));
@@ -39,6 +38,8 @@ export function boxPlot(name: string, cells: readonly ReportCell[], half: Half):
   const boxWidth = Math.min(90, 0.5 * slot);
   const means = shown.map((cell, i) => [i, 100 * mean(scoresOf(cell, half))]);
   const text = { color: ink, fontSize: 15 };
+  // Where all runs are at the baseline its line goes through the label.
+  const halo = { textBorderColor: "#ffffff", textBorderWidth: 4 };
   const svg = drawSvg(
     {
       title: chartTitle(title, "every dot is one run; the runs of a recipe differ only in their seed"),
@@ -92,7 +93,7 @@ export function boxPlot(name: string, cells: readonly ReportCell[], half: Half):
           symbolSize: 15,
           symbolOffset: [crowded ? 0 : boxWidth / 2 + 14, 0],
           itemStyle: { color: ink, borderColor: "#ffffff", borderWidth: crowded ? 1.5 : 0 },
-          label: { show: !crowded, position: "right", ...text, formatter: ({ value }) => mark(value, slot) },
+          label: { show: !crowded, position: "right", ...text, ...halo, formatter: ({ value }) => mark(value, slot) },
           data: means,
           z: 6,
         },
@@ -151,9 +152,8 @@ function rangeOf(
   const [low, high] = [Math.min(...values), Math.max(...values)];
   const room = Math.max(0.5, 0.04 * (high - low));
   const above = headroom ? 0.1 * (high - low) : room;
-  const interval = tickStep(high - low + room + above, 6);
-  const min = Math.floor((low - room) / interval) * interval;
-  return { min, max: Math.min(100, Math.ceil((high + above) / interval) * interval), interval };
+  const { min, max, interval } = tickRange(low - room, high + above, 6);
+  return { min, max: Math.min(100, max), interval };
 }
 
 function captionOf(cells: readonly ReportCell[], half: Half, baseline: number | null): string {

@@ -49,6 +49,13 @@ export interface Figure {
   svg: string;
 }
 
+/** What tells a figure from others of its kind. */
+export interface FigureLabel {
+  name: Figure["name"];
+  /** What its title says that it is about: a task, with its stage where there are several. */
+  place: string;
+}
+
 /** Okabe and Ito's colors, which people with any color vision tell apart; the yellow, too pale on white, is left out. */
 const palette = ["#D55E00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000"] as const;
 
@@ -117,6 +124,14 @@ export function axis(name: string, nameGap: number) {
     axisTick: { show: true, lineStyle: { color: ink } },
     splitLine: { lineStyle: { color: faint } },
   } as const;
+}
+
+/** The axis from the tick below `low` to that above `high`, with about `count` ticks. */
+export function tickRange(low: number, high: number, count: number): { min: number; max: number; interval: number } {
+  const interval = tickStep(high - low, count);
+  // A product such as 247 * 0.2 = 49.400000000000006 would be a label.
+  const tick = (index: number): number => Number((index * interval).toPrecision(12));
+  return { min: tick(Math.floor(low / interval)), max: tick(Math.ceil(high / interval)), interval };
 }
 
 /** A distance between two ticks, one of 1, 2 and 5 times a power of ten, that makes about `count` of them. */

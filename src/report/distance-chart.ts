@@ -1,5 +1,5 @@
 import { bandOf, bandSeries, legendOf, mostBands, rangeCaption, runsOf, stepAxis, type Band } from "./band-chart.js";
-import { axis, drawSvg, chartTitle, ink, tickStep, type ChartOption, type Figure } from "./chart.js";
+import { axis, drawSvg, chartTitle, ink, tickRange, type ChartOption, type Figure, type FigureLabel } from "./chart.js";
 import type { ReportCell } from "./report-data.js";
 
 const width = 1000;
@@ -12,9 +12,13 @@ const margins = { left: 76, right: 24, bottom: 58 };
  * quarter of the encoder; Figures 15 to 18: every block).
  *
  * @param options.every every block, embeddings and head included, or four of them
- * @returns null without diagnostics, and where all blocks are those four anyway
+ * @returns null without diagnostics that are finite, and where all blocks are those four anyway
  */
-export function distanceChart(name: string, all: readonly ReportCell[], { every }: { every: boolean }): Figure | null {
+export function distanceChart(
+  { name, place }: FigureLabel,
+  all: readonly ReportCell[],
+  { every }: { every: boolean },
+): Figure | null {
   const cells = all.filter(({ runs }) => runs.some(({ curves }) => Object.keys(curves.distances).length > 0));
   const known = [...new Set(cells.flatMap(({ runs }) => runs.flatMap(({ curves }) => Object.keys(curves.distances))))];
   const depth = known.filter((block) => block.startsWith("blocks.")).length;
@@ -28,6 +32,8 @@ export function distanceChart(name: string, all: readonly ReportCell[], { every 
       points: bandOf(cell.runs, ({ curves }) => curves.distances[block] ?? []),
     })),
   );
+  const values = bands.flat().flatMap(({ points }) => points.map(({ high }) => high));
+  if (values.length === 0) return null;
   const banded = !every && cells.length <= mostBands;
   const rows = Math.ceil(shown.length / columns);
   const legend = legendOf(
@@ -40,9 +46,9 @@ export function distanceChart(name: string, all: readonly ReportCell[], { every 
     left: margins.left + (i % columns) * (wide + panel.gapX),
     top: top + Math.floor(i / columns) * (panel.height + panel.gapY),
   }));
-  const highest = Math.max(...bands.flat().flatMap(({ points }) => points.map(({ high }) => high)), 1e-9);
-  const interval = tickStep(highest, 4);
-  const title = `Distance to the start on ${cells[0]?.task ?? ""}${every ? ", all blocks" : ""}`;
+  // All 0 where blocks are frozen.
+  const highest = Math.max(...values) || 1;
+  const title = `Distance to the start on ${place}${every ? ", all blocks" : ""}`;
   const option: ChartOption = {
     title: [
       chartTitle(title),
@@ -65,7 +71,7 @@ export function distanceChart(name: string, all: readonly ReportCell[], { every 
       type: "value" as const,
       ...axis(i % columns === 0 ? "L2 distance" : "", 46),
       gridIndex: i,
-      ...{ min: 0, max: Math.ceil(highest / interval) * interval, interval },
+      ...tickRange(0, highest, 4),
       axisLabel: { show: i % columns === 0, color: ink, fontSize: 14 },
     })),
     series: bands.flatMap((ofBlock, i) =>

@@ -1,11 +1,11 @@
 import { bandChart, runsOf, scaled } from "./band-chart.js";
 import { expectedCurve } from "./best-of-k.js";
-import { axis, ink, tickStep, type Figure } from "./chart.js";
+import { axis, ink, tickStep, type Figure, type FigureLabel } from "./chart.js";
 import { metricName, upperFirst } from "./format.js";
 import type { Half, ReportCell } from "./report-data.js";
 
 /** The score to expect of the validation-best of k runs, by k (paper, Figures 4 and 12); null with too few runs. */
-export function expectedChart(name: string, cells: readonly ReportCell[], half: Half): Figure | null {
+export function expectedChart({ name, place }: FigureLabel, cells: readonly ReportCell[], half: Half): Figure | null {
   const bands = cells.flatMap((cell) => {
     const points = expectedCurve(cell, half).map(({ k, score: { mean, std } }) =>
       scaled({ step: k, mean, low: mean - std, high: mean + std }, 100),
@@ -17,7 +17,7 @@ export function expectedChart(name: string, cells: readonly ReportCell[], half: 
   const most = Math.max(...bands.map(({ points }) => points.length));
   const interval = Math.max(1, tickStep(most, 10));
   return bandChart(name, {
-    title: `Expected ${half} ${metric.replace(/ \(.*/, "")} of the best of k runs on ${cells[0]?.task ?? ""}`,
+    title: `Expected ${half} ${metric.replace(/ \(.*/, "")} of the best of k runs on ${place}`,
     yName: `${upperFirst(half)} ${metric}`,
     xAxis: {
       type: "value",

@@ -1,12 +1,27 @@
 import { lossCurves, scoreCurves } from "./band-chart.js";
 import { biasChart } from "./bias-chart.js";
 import { boxPlot } from "./box-plot.js";
-import type { Figure } from "./chart.js";
+import type { Figure, FigureLabel } from "./chart.js";
 import { distanceChart } from "./distance-chart.js";
 import { expectedChart } from "./expected-chart.js";
 import { lengthChart } from "./length-chart.js";
-import { groupBy, scoresOf, type ReportCell, type ReportData } from "./report-data.js";
+import { groupBy, placeNames, scoresOf, type ReportCell, type ReportData } from "./report-data.js";
 import { seedGrid } from "./seed-grid.js";
+
+/** What figures are called; those of `seeds` are counted. */
+const kinds = [
+  ...["scores", "validation-scores", "seeds", "length", "expected-test", "expected-validation"],
+  ...["loss", "validation", "distance", "distance-all", "bias-ratio"],
+] as const;
+
+type Kind = (typeof kinds)[number];
+
+const fileName = new RegExp(`^(${kinds.join("|")})(-\\d+)*\\.svg$`);
+
+/** Whether a report writes, or an earlier one wrote, files of this name into `figures/`. */
+export function isFigureFile(name: string): boolean {
+  return fileName.test(name);
+}
 
 /** The figures of a report that there are data for, task by task. Cells without a finished run are left out. */
 export function figuresOf({ cells }: ReportData): Figure[] {
@@ -14,27 +29,31 @@ export function figuresOf({ cells }: ReportData): Figure[] {
     cells.filter(({ runs }) => runs.length > 0),
     ({ stage, task }) => JSON.stringify([stage, task]),
   );
+  const placeName = placeNames(cells);
   const figures = groups.flatMap((group, i) => {
-    const name = (kind: string): string => (groups.length === 1 ? kind : `${kind}-${i + 1}`);
-    return figuresOfTask(group, name);
+    const place = placeName(group[0]!);
+    return figuresOfTask(group, (kind) => ({ name: groups.length === 1 ? kind : `${kind}-${i + 1}`, place }));
   });
   return [...figures, biasChart("bias-ratio", cells)].filter((figure) => figure !== null);
 }
 
-function figuresOfTask(cells: readonly ReportCell[], name: (kind: string) => string): (Figure | null)[] {
+function figuresOfTask(
+  cells: readonly ReportCell[],
+  label: (kind: Kind | `seeds-${number}`) => FigureLabel,
+): (Figure | null)[] {
   const scored = cells.some((cell) => scoresOf(cell).length > 0);
   const logged = cells.some(({ runs }) => runs.some(({ curves }) => curves.loss.length > 0));
-  const grids = cells.map((cell, i) => seedGrid(name(`seeds-${i + 1}`), cell, "test"));
+  const grids = cells.map((cell, i) => seedGrid(label(`seeds-${i + 1}`), cell, "test"));
   return [
-    scored ? boxPlot(name("scores"), cells, "test") : null,
-    scored ? boxPlot(name("validation-scores"), cells, "validation") : null,
+    scored ? boxPlot(label("scores"), cells, "test") : null,
+    scored ? boxPlot(label("validation-scores"), cells, "validation") : null,
     ...grids,
-    lengthChart(name("length"), cells, "validation"),
-    expectedChart(name("expected-test"), cells, "test"),
-    expectedChart(name("expected-validation"), cells, "validation"),
-    logged ? lossCurves(name("loss"), cells) : null,
-    logged ? scoreCurves(name("validation"), cells) : null,
-    distanceChart(name("distance"), cells, { every: false }),
-    distanceChart(name("distance-all"), cells, { every: true }),
+    lengthChart(label("length"), cells, "validation"),
+    expectedChart(label("expected-test"), cells, "test"),
+    expectedChart(label("expected-validation"), cells, "validation"),
+    logged ? lossCurves(label("loss"), cells) : null,
+    logged ? scoreCurves(label("validation"), cells) : null,
+    distanceChart(label("distance"), cells, { every: false }),
+    distanceChart(label("distance-all"), cells, { every: true }),
   ];
 }

@@ -1,15 +1,24 @@
 import type { Figure } from "./chart.js";
 import { count, meanStd, metricName, points, pValue, range, seconds, signedPoints } from "./format.js";
 import { escaped, section, tableMarkup } from "./markup.js";
-import { overviewTable } from "./overview-table.js";
+import { levelWithBest, overviewTable, type Entry } from "./overview-table.js";
 import { precisionTable } from "./precision-table.js";
-import { groupBy, scoreOn, testScore, type ReportCell, type ReportData } from "./report-data.js";
+import {
+  distinctRuns,
+  groupBy,
+  placeNames,
+  scoreOn,
+  testScore,
+  type ReportCell,
+  type ReportData,
+} from "./report-data.js";
 import type { CellSummary } from "./summary.js";
 
 /** The whole report as one page that needs nothing else: styles and figures are inside, no script, no network. */
 export function htmlPage(data: ReportData, summaries: readonly CellSummary[], figures: readonly Figure[]): string {
-  const groups = [...new Set(summaries.map(({ stage, task }) => JSON.stringify([stage, task])))];
-  const stages = new Set(summaries.map(({ stage }) => stage));
+  const entries = data.cells.map((cell, i): Entry => ({ cell, summary: summaries[i]! }));
+  const groups = groupBy(entries, ({ cell: { stage, task } }) => JSON.stringify([stage, task]));
+  const placeName = placeNames(data.cells);
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -23,18 +32,20 @@ export function htmlPage(data: ReportData, summaries: readonly CellSummary[], fi
 <header>
 <h1>${escaped(data.title)}</h1>
 ${data.description === null ? "" : `<p class="lead">${escaped(data.description)}</p>`}
-<p class="facts">${factsOf(data, summaries)}</p>
+<p class="facts">${factsOf(data)}</p>
+${missingOf(data)}
 </header>
-${overviews(data, summaries)}
+${overviews(entries)}
 ${groups
-  .map((key) => {
-    const [stage, task] = JSON.parse(key) as [string, string];
-    const rows = summaries.filter((row) => row.stage === stage && row.task === task);
-    const cells = data.cells.filter((cell) => cell.stage === stage && cell.task === task);
-    const heading = groups.length === 1 ? "Results" : stages.size === 1 ? task : `${stage}: ${task}`;
+  .map((group) => {
+    const cells = group.map(({ cell }) => cell);
+    const heading = groups.length === 1 ? "Results" : placeName(cells[0]!);
     return (
-      tableOf(rows, heading, [...choiceNotes(cells), ...transferNotes(cells)]) +
-      comparisonOf(rows, groups.length === 1 ? "" : `, ${heading}`)
+      tableOf(group, heading, [...choiceNotes(cells), ...transferNotes(cells)]) +
+      comparisonOf(
+        group.map(({ summary }) => summary),
+        groups.length === 1 ? "" : `, ${heading}`,
+      )
     );
   })
   .join("\n")}
@@ -73,8 +84,7 @@ function transferNotes(cells: readonly ReportCell[]): string[] {
 }
 
 /** Each stage in the layout of the paper's tables. */
-function overviews({ cells }: ReportData, summaries: readonly CellSummary[]): string {
-  const entries = cells.map((cell, i) => ({ cell, summary: summaries[i]! }));
+function overviews(entries: readonly Entry[]): string {
   const stages = groupBy(entries, ({ cell }) => cell.stage);
   return stages
     .flatMap((stage) => {
@@ -87,10 +97,12 @@ function overviews({ cells }: ReportData, summaries: readonly CellSummary[]): st
     .join("\n");
 }
 
-function tableOf(rows: readonly CellSummary[], heading: string, moreNotes: readonly string[]): string {
+/** One task. */
+function tableOf(entries: readonly Entry[], heading: string, moreNotes: readonly string[]): string {
+  const rows = entries.map(({ summary }) => summary);
   const [first] = rows;
   if (first === undefined) return "";
-  const bestMean = Math.max(...rows.map(({ mean }) => mean ?? -Infinity));
+  const best = levelWithBest(entries);
   const disagree = rows.some(({ disagreement }) => disagreement !== null);
   const head = [
     ...["Recipe", "Runs", "Mean ± std", "95 % interval", "Median", "IQM", "Worst", "Best", "Degenerate", "Diverged"],
@@ -102,7 +114,7 @@ function tableOf(rows: readonly CellSummary[], heading: string, moreNotes: reado
     return [
       escaped(row.recipe),
       row.runs === row.planned ? String(row.runs) : `${row.runs} of ${row.planned}`,
-      row.mean === bestMean ? `<strong>${average}</strong>` : average,
+      best.has(row) ? `<strong>${average}</strong>` : average,
       ...[interval, points(row.median), points(row.interQuartileMean), points(row.worst), points(row.best)],
       ...[ofRuns(row.degenerate), ofRuns(row.diverged)],
       ...(disagree ? [row.disagreement === null ? "–" : `${points(row.disagreement)} %`] : []),
@@ -111,6 +123,9 @@ function tableOf(rows: readonly CellSummary[], heading: string, moreNotes: reado
   const notes = [
     `Test ${metricName(first.metric)} of each run's validation-best checkpoint; ± is the sample standard deviation over runs.`,
     "Interval: of the mean, by 1000 bootstrap draws of the runs. IQM: mean of the middle half of the runs.",
+    ...(best.size > 0
+      ? ["Bold: the best mean, or not significantly below it (one-tailed Student's t-test at 5 %)."]
+      : []),
     `Degenerate: no better than always predicting the majority class (${points(first.majority)}).`,
     ...(rows.some(({ scored, runs }) => scored < runs)
       ? ["Runs that diverged before their first evaluation have no score and are in no mean."]
@@ -151,22 +166,24 @@ function figureOf({ title, caption, svg }: Figure): string {
 }
 
 function trialsOf({ cells }: ReportData): string {
-  const rows = cells.flatMap(({ task, recipe, runs }) =>
-    runs.map((run) => {
+  const placeName = placeNames(cells);
+  const rows = cells.flatMap((cell) =>
+    cell.runs.map((run) => {
       const { best, steps, degenerate, diverged, seconds: time } = run.result;
       const remark = diverged ? "diverged" : degenerate ? "degenerate" : "";
       const values = [
         ...[points(scoreOn("validation", run)), points(testScore(run))],
         ...[best === null ? "–" : `${best.step} of ${steps}`, seconds(time.total), remark, run.id],
       ];
-      return `<tr><th scope="row">${escaped(recipe)}</th><td>${escaped(task)}</td><td>${escaped(run.seed)}</td>${values
+      return `<tr><th scope="row">${escaped(cell.recipe)}</th><td>${escaped(placeName(cell))}</td><td>${escaped(run.seed)}</td>${values
         .map((value) => `<td>${escaped(value)}</td>`)
         .join("")}</tr>`;
     }),
   );
+  const distinct = distinctRuns(cells).length;
   const head = ["Recipe", "Task", "Seed", "Validation", "Test", "Best step", "Time", "", "Folder"];
   return `<details>
-<summary>All ${count(rows.length, "run")}</summary>
+<summary>All ${count(distinct, "run")}${rows.length > distinct ? ", in each of their cells" : ""}</summary>
 <div class="wide"><table>
 <thead><tr>${head.map((name) => `<th scope="col">${name}</th>`).join("")}</tr></thead>
 <tbody>${rows.join("\n")}</tbody>
@@ -174,13 +191,13 @@ function trialsOf({ cells }: ReportData): string {
 </details>`;
 }
 
-function factsOf({ cells }: ReportData, summaries: readonly CellSummary[]): string {
+function factsOf({ cells }: ReportData): string {
   const rows = cells.find(({ runs }) => runs.length > 0)?.runs[0]?.result.rows;
-  const total = summaries.reduce((sum, row) => sum + row.seconds, 0);
-  const runs = summaries.reduce((sum, row) => sum + row.runs, 0);
-  const tasks = new Set(summaries.map(({ task }) => task)).size;
+  const runs = distinctRuns(cells);
+  const total = runs.reduce((sum, { result }) => sum + result.seconds.total, 0);
+  const tasks = new Set(cells.map(({ task }) => task)).size;
   const facts = [
-    count(runs, "run"),
+    count(runs.length, "run"),
     ...(rows !== undefined && tasks === 1
       ? [`${rows.train} training, ${rows.validation} validation and ${rows.test} test rows`]
       : []),
@@ -189,13 +206,37 @@ function factsOf({ cells }: ReportData, summaries: readonly CellSummary[]): stri
   return facts.map(escaped).join(" · ");
 }
 
+/** As many failed runs are named. */
+const mostNamed = 5;
+
+/** What is in no table: runs that failed, and cells that wait for a choice; empty where there are none. */
+function missingOf({ cells, failed, later }: ReportData): string {
+  const placeName = placeNames([...cells, ...later]);
+  const named = failed
+    .slice(0, mostNamed)
+    .map((run) => `“${run.recipe}” on ${placeName(run)}, ${run.seed} (${run.message.replace(/\.$/, "")})`);
+  const more = failed.length > mostNamed ? [`and ${failed.length - mostNamed} more`] : [];
+  const are = failed.length === 1 ? "is" : "are";
+  const waiting = groupBy(later, ({ stage, recipe, from }) => JSON.stringify([stage, recipe, from])).map((same) => {
+    const { recipe, from } = same[0]!;
+    return `“${recipe}” on ${same.map(placeName).join(", ")} waits for the choice in stage “${from}”.`;
+  });
+  const said = [
+    ...(failed.length === 0
+      ? []
+      : [`${count(failed.length, "run")} failed and ${are} not in these numbers: ${[...named, ...more].join("; ")}.`]),
+    ...waiting,
+  ];
+  return said.length === 0 ? "" : `<p class="missing">${escaped(said.join(" "))}</p>`;
+}
+
 /** What ran, and a warning where not all runs ran on the same. */
 function footerOf({ cells }: ReportData): string {
   const versions = cells.flatMap(({ runs }) => runs.map(({ result }) => result.versions));
   const said = new Set(
     versions.map(
-      ({ steadytune, torch, device, dtype, instructionSet, threads }) =>
-        `steadytune ${steadytune}, libtorch ${torch}, ${device} (${instructionSet}, ${count(threads, "thread")} a run), ${dtype}`,
+      ({ steadytune, numerics, torch, device, dtype, instructionSet, threads }) =>
+        `steadytune ${steadytune} (numerics ${numerics}), libtorch ${torch}, ${device} (${instructionSet}, ${count(threads, "thread")} a run), ${dtype}`,
     ),
   );
   const mixed = said.size > 1 ? `<strong>The runs did not all run on the same:</strong> ` : "";
@@ -210,7 +251,16 @@ h1 { font-size: 30px; line-height: 1.2; margin: 0 0 12px; }
 h2 { font-size: 20px; margin: 36px 0 12px; }
 .lead { font-size: 18px; max-width: 75ch; margin: 0 0 8px; }
 .facts, .note, figcaption, footer { color: #4d4d4d; font-size: 14.5px; }
-.wide { overflow-x: auto; }
+.missing { border-left: 4px solid #b03a00; padding-left: 12px; max-width: 90ch; }
+/* Shadows at the edges behind which a table goes on; the white ones move with it and hide them where it ends. */
+.wide {
+  overflow-x: auto;
+  background:
+    linear-gradient(to right, #fff 40%, #fff0) left / 48px 100% no-repeat local,
+    linear-gradient(to left, #fff 40%, #fff0) right / 48px 100% no-repeat local,
+    linear-gradient(to right, #0004, #0000) left / 16px 100% no-repeat,
+    linear-gradient(to left, #0004, #0000) right / 16px 100% no-repeat;
+}
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { padding: 8px 8px; text-align: right; white-space: nowrap; border-bottom: 1px solid #d9d9d9; }
 thead th { border-bottom: 2px solid #1a1a1a; font-weight: 600; vertical-align: bottom; }

@@ -1,6 +1,6 @@
 import { configHash } from "../training/identity.js";
 import { bandChart, bandOf, rangeCaption, runsOf, scaled } from "./band-chart.js";
-import { axis, ink, type Figure } from "./chart.js";
+import { axis, ink, type Figure, type FigureLabel } from "./chart.js";
 import { cellConfig } from "./config-groups.js";
 import { metricName, upperFirst } from "./format.js";
 import { groupBy, scoreOn, type Half, type ReportCell } from "./report-data.js";
@@ -9,7 +9,7 @@ import { groupBy, scoreOn, type Half, type ReportCell } from "./report-data.js";
  * Score by how many steps a run is given (paper, Figures 8 and 14): recipes that differ in nothing else make a line.
  * Null where no recipe is run for several lengths.
  */
-export function lengthChart(name: string, cells: readonly ReportCell[], half: Half): Figure | null {
+export function lengthChart({ name, place }: FigureLabel, cells: readonly ReportCell[], half: Half): Figure | null {
   const known = cells.filter(({ runs, config }) => runs.length > 0 && config !== null);
   const families = groupBy(known, ({ config }) => configHash(cellConfig(config!, ["steps", "epochs"])));
   const lines = families.map((family) => ({
@@ -25,7 +25,7 @@ export function lengthChart(name: string, cells: readonly ReportCell[], half: Ha
   const metric = metricName(known[0]?.runs[0]?.result.metric ?? "");
   const ticks = apart(lengths);
   return bandChart(name, {
-    title: `${upperFirst(half)} ${metric.replace(/ \(.*/, "")} on ${known[0]?.task ?? ""} by length of training`,
+    title: `${upperFirst(half)} ${metric.replace(/ \(.*/, "")} on ${place} by length of training`,
     yName: `${upperFirst(half)} ${metric}`,
     xAxis: {
       type: "log",

@@ -3,7 +3,8 @@ import { escaped, section, tableMarkup } from "./markup.js";
 import { groupBy, type Half, type ReportCell } from "./report-data.js";
 import { pHigherThan, significance, type CellSummary } from "./summary.js";
 
-interface Entry {
+/** A cell and its numbers. */
+export interface Entry {
   cell: ReportCell;
   summary: CellSummary;
 }
@@ -64,16 +65,22 @@ interface Marks {
 function marksOf(entries: readonly Entry[]): Map<CellSummary, Marks> {
   const marks = new Map<CellSummary, Marks>();
   for (const group of groupBy(entries, ({ cell }) => cell.task)) {
-    const scored = group.filter(({ summary }) => summary.mean !== null);
-    const [best] = [...scored].sort((a, b) => (b.summary.mean ?? 0) - (a.summary.mean ?? 0));
-    for (const { cell, summary } of scored) {
-      const isBest =
-        scored.length > 1 && best !== undefined && (summary.mean === best.summary.mean || isLevel(best.cell, cell));
+    const best = levelWithBest(group);
+    for (const { summary } of group) {
       const [above, afterHolm] = [isSignificant(summary.pHigher), isSignificant(summary.pHolm)];
-      marks.set(summary, { best: isBest, above: above ? (afterHolm ? "*†" : "*") : "" });
+      marks.set(summary, { best: best.has(summary), above: above ? (afterHolm ? "*†" : "*") : "" });
     }
   }
   return marks;
+}
+
+/** Of the cells of one task those with the best mean or one not significantly below it; none where one alone has a mean. */
+export function levelWithBest(entries: readonly Entry[]): Set<CellSummary> {
+  const scored = entries.filter(({ summary }) => summary.mean !== null);
+  const [best] = [...scored].sort((a, b) => (b.summary.mean ?? 0) - (a.summary.mean ?? 0));
+  if (best === undefined || scored.length === 1) return new Set();
+  const level = scored.filter(({ cell, summary }) => summary.mean === best.summary.mean || isLevel(best.cell, cell));
+  return new Set(level.map(({ summary }) => summary));
 }
 
 /** Without enough runs for a test nothing is said to be level with the best. */

@@ -2,7 +2,7 @@ import { configHash } from "../training/identity.js";
 import { cellConfig } from "./config-groups.js";
 import { pValue, points } from "./format.js";
 import { escaped, section, tableMarkup } from "./markup.js";
-import { groupBy, scoresOf, type Half, type ReportCell } from "./report-data.js";
+import { groupBy, placeNames, scoresOf, type Half, type ReportCell } from "./report-data.js";
 import { pDifferent } from "./summary.js";
 import { mean, std } from "../stats/summary.js";
 
@@ -19,9 +19,10 @@ export function precisionTable(cells: readonly ReportCell[]): string {
     return mixed && full ? [{ mixed, full }] : [];
   });
   if (pairs.length === 0) return "";
+  const placeName = placeNames(cells);
   const rows = pairs.flatMap(({ mixed, full }) =>
     (["validation", "test"] as const).map((half) => [
-      `${escaped(full.task)}, ${half}`,
+      `${escaped(placeName(full))}, ${half}`,
       meanStdOf(mixed, half),
       meanStdOf(full, half),
       pValue(pDifferent(mixed, full, half)),

@@ -35,6 +35,7 @@ export async function readRuns(folders: readonly string[]): Promise<ReportData> 
     title: folders.length === 1 ? basename(folders[0] ?? "") : `${folders.length} runs`,
     description: null,
     cells: await Promise.all(cells),
+    ...{ failed: [], later: [] },
   };
 }
 

@@ -1,10 +1,11 @@
 import { join } from "node:path";
-import { requireManifest } from "../study/manifest.js";
+import { differentTrials, requireManifest, type Manifest } from "../study/manifest.js";
 import type { Trial } from "../study/plan.js";
-import { isFinished, readTrialResult, trialFolder } from "../study/trial.js";
+import { isOf } from "../study/select.js";
+import { isFinished, readFailure, readTrialResult, trialFolder } from "../study/trial.js";
 import { readCurves } from "./read-curves.js";
 import { readDisagreement } from "./read-disagreement.js";
-import { groupBy, type ReportCell, type ReportData, type ReportRun } from "./report-data.js";
+import { groupBy, type FailedRun, type ReportCell, type ReportData, type ReportRun } from "./report-data.js";
 
 /** Reads what is finished of a study. @throws ConfigError when the folder holds none. */
 export async function readStudy(folder: string): Promise<ReportData> {
@@ -12,6 +13,12 @@ export async function readStudy(folder: string): Promise<ReportData> {
   const { title, description, cells: said = [] } = manifest.study;
   const planned = new Map(said.map((cell) => [place(cell), cell]));
   const cells: ReportCell[] = [];
+  const read = new Map<string, Promise<ReportRun>>();
+  const runOf = (trial: Trial): Promise<ReportRun> => {
+    const run = read.get(trial.id) ?? readTrial(folder, trial);
+    read.set(trial.id, run);
+    return run;
+  };
   for (const trials of groupBy(manifest.trials, place)) {
     const first = trials[0]!;
     const { grid, expected, select } = planned.get(place(first)) ?? {};
@@ -26,10 +33,29 @@ export async function readStudy(folder: string): Promise<ReportData> {
       disagreement: await readDisagreement(
         finished.map((trial) => join(trialFolder(folder, trial), "predictions.jsonl")),
       ),
-      runs: await Promise.all(finished.map((trial) => readTrial(folder, trial))),
+      runs: await Promise.all(finished.map(runOf)),
     });
   }
-  return { title, description, cells };
+  return { title, description, cells, failed: await readFailures(manifest, folder), later: laterCells(manifest) };
+}
+
+async function readFailures(manifest: Manifest, folder: string): Promise<FailedRun[]> {
+  const unfinished = differentTrials(manifest).filter((trial) => !isFinished(folder, trial));
+  const failures = unfinished.map(async (trial): Promise<FailedRun[]> => {
+    const error = await readFailure(folder, trial);
+    const { stage, task, recipe, seed } = trial;
+    return error === null ? [] : [{ stage, task, recipe, seed, message: error.message }];
+  });
+  return (await Promise.all(failures)).flat();
+}
+
+function laterCells({ study: { cells = [] }, trials }: Manifest): ReportData["later"] {
+  return cells.flatMap((cell) => {
+    const { stage, task, recipe, select } = cell;
+    return select === null || trials.some((trial) => isOf(trial, cell))
+      ? []
+      : [{ stage, task, recipe, from: select.stage }];
+  });
 }
 
 function place({ stage, task, recipe }: Pick<Trial, "stage" | "task" | "recipe">): string {

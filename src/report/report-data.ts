@@ -8,6 +8,17 @@ export interface ReportData {
   title: string;
   description: string | null;
   cells: ReportCell[];
+  /** Runs that are in no cell since they failed, each once. */
+  failed: FailedRun[];
+  /** Cells without runs so far: their config is chosen once stage `from` is finished. */
+  later: (Pick<ReportCell, "stage" | "task" | "recipe"> & { from: string })[];
+}
+
+export interface FailedRun extends Pick<ReportCell, "stage" | "task" | "recipe"> {
+  /** "seed 3". */
+  seed: string;
+  /** What went wrong. */
+  message: string;
 }
 
 /** One recipe on one task, with as many runs as are finished. */
@@ -30,6 +41,7 @@ export interface ReportCell {
    * regression, and with fewer than two runs.
    */
   disagreement: number | null;
+  /** One that is in several cells of a study is one object in all of them. */
   runs: ReportRun[];
 }
 
@@ -74,6 +86,19 @@ export function testScore(run: ReportRun): number | null {
 /** Those of all runs that have one. */
 export function scoresOf({ runs }: ReportCell, half: Half = "test"): number[] {
   return runs.flatMap((run) => scoreOn(half, run) ?? []);
+}
+
+/** Every run once. */
+export function distinctRuns(cells: readonly ReportCell[]): ReportRun[] {
+  return [...new Set(cells.flatMap(({ runs }) => runs))];
+}
+
+type Place = Pick<ReportCell, "stage" | "task">;
+
+/** How tasks are called: "RTE", or "RTE (tuning)" where there are several stages, which can share their tasks. */
+export function placeNames(all: readonly Place[]): (place: Place) => string {
+  const several = new Set(all.map(({ stage }) => stage)).size > 1;
+  return ({ stage, task }) => (several ? `${task} (${stage})` : task);
 }
 
 /** Groups of equal key, in the order of their first members. */

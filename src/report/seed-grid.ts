@@ -1,5 +1,5 @@
 import { mean, std } from "../stats/summary.js";
-import { chartTitle, drawSvg, ink, type Figure } from "./chart.js";
+import { chartTitle, drawSvg, ink, type Figure, type FigureLabel } from "./chart.js";
 import { metricName, points } from "./format.js";
 import { scoreOn, scoresOf, type Half, type ReportCell } from "./report-data.js";
 
@@ -10,9 +10,9 @@ const cividis = ["#00224e", "#35456c", "#666970", "#948e77", "#c8b866", "#fee838
 
 /**
  * Scores by init seed and order seed, with the deviation along each row and column beside it (paper, App. B); null for a
- * cell whose runs are no grid.
+ * cell whose runs are no grid, or have no scores.
  */
-export function seedGrid(name: string, cell: ReportCell, half: Half): Figure | null {
+export function seedGrid({ name, place }: FigureLabel, cell: ReportCell, half: Half): Figure | null {
   const seeds = (key: "initSeed" | "orderSeed"): number[] =>
     [...new Set(cell.runs.map(({ result }) => result.seeds[key]))].sort((a, b) => a - b);
   const [inits, orders] = [seeds("initSeed"), seeds("orderSeed")];
@@ -26,12 +26,13 @@ export function seedGrid(name: string, cell: ReportCell, half: Half): Figure | n
   const alongOrders = inits.map((init) => std(known(orders.map((order) => at(init, order)))));
   const alongInits = orders.map((order) => std(known(inits.map((init) => at(init, order)))));
   const scores = scoresOf(cell, half);
+  if (scores.length === 0) return null;
   const [low, high] = [Math.min(...scores), Math.max(...scores)];
   const margin = (value: number) => (Number.isNaN(value) ? "–" : (100 * value).toFixed(2));
   const width = size.left + size.cellWidth * (orders.length + 1) + size.right;
   const height = size.top + size.cellHeight * (inits.length + 1) + size.bottom;
   const metric = metricName(cell.runs[0]?.result.metric ?? "");
-  const title = `${half === "test" ? "Test" : "Validation"} ${metric} by seeds: ${cell.recipe}, ${cell.task}`;
+  const title = `${half === "test" ? "Test" : "Validation"} ${metric} by seeds: ${cell.recipe}, ${place}`;
   const labels = { color: ink, fontSize: 14 };
   const names = { nameLocation: "middle", nameTextStyle: { color: ink, fontSize: 15 } } as const;
   const plain = { type: "category", axisTick: { show: false }, axisLine: { show: false } } as const;

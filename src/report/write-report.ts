@@ -1,9 +1,12 @@
 import { existsSync } from "node:fs";
+import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { ConfigError } from "../errors.js";
-import { makeFolder, writeFileAtomic } from "../files/atomic.js";
+import { asOutputError, makeFolder, writeFileAtomic } from "../files/atomic.js";
 import { studyPaths } from "../study/folder.js";
+import { checkReportFolder } from "../study/report-folder.js";
 import { bestOfK } from "./best-of-k.js";
+import type { Figure } from "./chart.js";
 import { tableCsv, trialsCsv } from "./csv.js";
 import { htmlPage } from "./html.js";
 import { readRuns } from "./read-runs.js";
@@ -23,22 +26,40 @@ export interface Report {
  *
  * @param folders one study, or any number of folders of finished runs
  * @param output where the report goes
- * @throws ConfigError when a folder is neither; OutputError when the report cannot be written
+ * @throws ConfigError when a folder is neither, and where the report's `study.json` would replace a file that is no
+ *   report's; OutputError when the report cannot be written
  */
 export async function writeReport(folders: readonly string[], output: string): Promise<Report> {
+  await checkReportFolder(output);
   const data = await readFolders(folders);
   const summaries = summarize(data);
   // The charting library takes half a second to load, which callers who never report should not wait for.
-  const { figuresOf } = await import("./figures.js");
+  const { figuresOf, isFigureFile } = await import("./figures.js");
   const figures = figuresOf(data);
-  await makeFolder(join(output, "figures"));
-  for (const { name, svg } of figures) await writeFileAtomic(join(output, "figures", `${name}.svg`), `${svg}\n`);
+  await writeFigures(figures, join(output, "figures"), isFigureFile);
   await writeFileAtomic(join(output, "table.csv"), tableCsv(summaries));
   await writeFileAtomic(join(output, "trials.csv"), trialsCsv(data));
   await writeFileAtomic(join(output, "study.json"), `${JSON.stringify(json(data, summaries), null, 2)}\n`);
   const path = join(output, "report.html");
   await writeFileAtomic(path, htmlPage(data, summaries, figures));
   return { path, summaries };
+}
+
+/** Takes out what an earlier report has left; files that no report wrote, such as figures in other formats, stay. */
+async function writeFigures(
+  figures: readonly Figure[],
+  folder: string,
+  isFigureFile: (name: string) => boolean,
+): Promise<void> {
+  await makeFolder(folder);
+  const written = new Set(figures.map(({ name }) => `${name}.svg`));
+  for (const { name, svg } of figures) await writeFileAtomic(join(folder, `${name}.svg`), `${svg}\n`);
+  try {
+    const old = (await readdir(folder)).filter((name) => isFigureFile(name) && !written.has(name));
+    await Promise.all(old.map((name) => rm(join(folder, name), { force: true })));
+  } catch (error) {
+    throw asOutputError(error, folder);
+  }
 }
 
 async function readFolders(folders: readonly string[]): Promise<ReportData> {

@@ -1,11 +1,12 @@
 import { join, resolve } from "node:path";
-import { ConfigError, StateError } from "../errors.js";
+import { ConfigError } from "../errors.js";
 import { runId } from "../training/fingerprint.js";
-import { codeVersions, numerics } from "../training/versions.js";
+import { codeVersions } from "../training/versions.js";
 import { studyPaths } from "./folder.js";
 import { requireManifest, writeManifest, type PlannedCell } from "./manifest.js";
 import { lockPlan } from "./plan-lock.js";
 import type { Trial } from "./plan.js";
+import { refuseOtherNumerics } from "./planned-versions.js";
 import { seedLabel } from "./seeds.js";
 
 /**
@@ -18,9 +19,13 @@ import { seedLabel } from "./seeds.js";
  *   which nobody knows the next ones; StateError when it was planned with another version of the numerics
  */
 export async function addSeeds(folder: string, count: number, stage?: string): Promise<Trial[]> {
+  if (!Number.isInteger(count) || count < 1) {
+    throw new ConfigError(`the number of seeds to add must be a whole number over 0, but is ${count}`);
+  }
   await requireManifest(folder);
   await using _lock = await lockPlan(folder);
   const { study, trials } = await requireManifest(folder);
+  refuseOtherNumerics(trials, folder);
   const isMeant = (cell: { stage: string }): boolean => stage === undefined || cell.stage === stage;
 
   const byCell = new Map<string, Trial[]>();
@@ -58,12 +63,6 @@ export async function addSeeds(folder: string, count: number, stage?: string): P
 }
 
 function withSeed(trial: Trial, seed: number, folder: string): Trial {
-  if (trial.fingerprint.numerics !== numerics) {
-    throw new StateError(
-      `${folder} was planned with version ${trial.fingerprint.numerics} of the numerics, but this is ${numerics}`,
-      { hint: "seeds of two versions make no cell: use the steadytune that planned it, or plan anew with --replan" },
-    );
-  }
   const config = { ...trial.config, ...spread(seed) };
   const id = runId(config, trial.fingerprint);
   const output = join(resolve(studyPaths(folder).trials), id);
@@ -80,7 +79,7 @@ const spread = (seed: number): Seeds & { seed: number } => ({ seed, initSeed: se
 function highestSeed(seeds: readonly Seeds[], { recipe, task }: { recipe: string; task: string }): number {
   if (seeds.some(({ initSeed, orderSeed }) => initSeed !== orderSeed)) {
     throw new ConfigError(`the seeds of "${recipe}" on ${task} are a grid, of which nobody knows the next ones`, {
-      hint: "write the seeds into the study's file and plan it again: what is there stays",
+      hint: "write the seeds into the study's file and plan it again: what is there stays; --stage names other cells",
     });
   }
   return Math.max(...seeds.map(({ initSeed }) => initSeed));

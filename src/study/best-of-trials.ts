@@ -7,6 +7,7 @@ import { asOutputError } from "../files/atomic.js";
 import { runFiles } from "../training/run-folder.js";
 import type { RunResult } from "../training/result.js";
 import { parseStudy, type Study } from "./file.js";
+import { lockPlan } from "./plan-lock.js";
 import type { Trial } from "./plan.js";
 import { isFinished, readTrialResult, trialFolder } from "./trial.js";
 
@@ -57,6 +58,7 @@ export async function keepBestTrial(folder: string, planned: readonly Trial[]): 
   );
   const best = trials.reduce<FinishedTrial | null>((top, one) => (score(one) > score(top) ? one : top), null);
   const kept = join(folder, "best");
+  await using _lock = await lockPlan(folder);
   try {
     if (best !== null) {
       const own = runFiles(trialFolder(folder, best.trial)).best;

@@ -1,13 +1,15 @@
-import { statfs } from "node:fs/promises";
+import { stat, statfs } from "node:fs/promises";
 import type { ResolvedConfig } from "../config/schema.js";
 import { loadTask, splitSeed } from "../data/load-task.js";
 import { OutputError, SteadytuneError } from "../errors.js";
 import { readModelConfig } from "../models/config.js";
 import { resolveModel } from "../models/resolve.js";
 import type { EncoderShape } from "../native/types.js";
+import { runFiles } from "../training/run-folder.js";
 import { stepsPerEpoch, totalSteps } from "../training/schedule.js";
 import { transferRun } from "../training/transfer-run.js";
 import type { Trial } from "./plan.js";
+import { workFolder } from "./trial.js";
 
 /** What runs take on the disk, in bytes. */
 export interface DiskNeed {
@@ -65,25 +67,43 @@ export async function diskNeeded(work: readonly Work[], workers: number): Promis
  * Throws where the disk that holds `folder` has no room for these trials. Data or a model that cannot be read are left
  * for the trials to tell.
  *
+ * @param running how many of them run side by side, and the flag that says so
  * @throws OutputError with how much is needed and how much there is
  */
-export async function refuseFullDisk(folder: string, trials: readonly Trial[], workers: number): Promise<void> {
+export async function refuseFullDisk(
+  folder: string,
+  trials: readonly Trial[],
+  running: { count: number; flag: "--workers" | "--parallel" },
+): Promise<void> {
   const work = trials.map(({ config }): Work => ({ config, runs: 1 }));
-  const need = await diskNeeded(work, workers).catch((error: unknown) => {
+  const need = await diskNeeded(work, running.count).catch((error: unknown) => {
     if (error instanceof SteadytuneError) return null;
     throw error;
   });
   if (need === null) return;
-  const { results, weights, states } = need;
   const { bavail, bsize } = await statfs(folder);
-  const [needed, free] = [results + weights + states, bavail * bsize];
+  // What is left of runs that were cut off has its place already.
+  const states = Math.max(0, need.states - (await bytesOfStates(folder, trials)));
+  const stays = need.results + need.weights;
+  const [needed, free] = [stays + states, bavail * bsize];
   if (needed <= free) return;
-  const gigabytes = (bytes: number): string => `${(bytes / 1e9).toFixed(1)} GB`;
   throw new OutputError(
-    `the study needs about ${gigabytes(needed)} in ${folder}, where ${gigabytes(free)} are free: ` +
-      `${gigabytes(results + weights)} stay, and ${gigabytes(states)} hold the states of ${workers} runs under way`,
-    { hint: "free some space, choose another --output, or run fewer side by side with --workers" },
+    `the study needs about ${amount(needed)} in ${folder}, where ${amount(free)} are free: ` +
+      `${amount(stays)} stay, and ${amount(states)} hold the states of runs under way (${running.count} at a time)`,
+    { hint: `free some space, choose another --output, or run fewer side by side with ${running.flag}` },
   );
+}
+
+async function bytesOfStates(folder: string, trials: readonly Trial[]): Promise<number> {
+  const sizes = trials.map(async (trial) => {
+    const found = await stat(runFiles(workFolder(folder, trial)).state).catch(() => null);
+    return found?.size ?? 0;
+  });
+  return (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0);
+}
+
+function amount(bytes: number): string {
+  return bytes >= 1e9 ? `${(bytes / 1e9).toFixed(1)} GB` : `${(bytes / 1e6).toFixed(1)} MB`;
 }
 
 async function rowsOf(config: ResolvedConfig): Promise<{ train: number; scored: number }> {

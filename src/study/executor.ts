@@ -17,6 +17,8 @@ export interface ExecutorOptions {
   /** The study's folder. */
   folder: string;
   signal?: AbortSignal | undefined;
+  /** Asked before each trial is begun; once it says no, no more are. */
+  mayBegin: () => Promise<boolean>;
   onEvent: (event: TrialEvent) => void;
 }
 

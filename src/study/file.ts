@@ -6,6 +6,7 @@ import { mergeConfigs } from "../config/merge.js";
 import type { RunConfig } from "../config/schema.js";
 import { nearest } from "../config/suggest.js";
 import { ConfigError } from "../errors.js";
+import type { BudgetConfig } from "./budget.js";
 import { checkStudy } from "./check.js";
 import { atPoint, gridPoints, pointLabel, type GridValues } from "./grid.js";
 import { findPreset } from "./preset.js";
@@ -22,6 +23,8 @@ export interface Study {
   next: string | null;
   /** Where it says that its trials run; null where it does not say. */
   executor: ExecutorConfig | null;
+  /** How much time it may take; null without a limit. */
+  budget: BudgetConfig | null;
   /** The preset that was chosen. */
   preset: string | null;
   cells: Cell[];
@@ -82,7 +85,11 @@ export async function readStudyFile(path: string, choice: StudyChoice = {}): Pro
   try {
     text = await readFile(path, "utf8");
   } catch (cause) {
-    throw new ConfigError(`the study file ${path} cannot be read`, { cause });
+    const { code, message } = cause as NodeJS.ErrnoException;
+    const hint = "give the path of the study's JSON file; `steadytune study --help` lists the verbs";
+    if (code === "ENOENT") throw new ConfigError(`there is no study file ${path}`, { cause, hint });
+    if (code === "EISDIR") throw new ConfigError(`${path} is a folder and not a study's file`, { cause, hint });
+    throw new ConfigError(`the study file ${path} cannot be read: ${message}`, { cause });
   }
   let content: unknown;
   try {
@@ -90,11 +97,15 @@ export async function readStudyFile(path: string, choice: StudyChoice = {}): Pro
   } catch (cause) {
     throw new ConfigError(`${path} is not JSON: ${(cause as Error).message}`, { cause });
   }
-  checkStudy(content, path);
-  return parseStudy(content, { source: path, folder: dirname(resolve(path)), ...choice });
+  return parseStudy(content as StudyFile, { source: path, folder: dirname(resolve(path)), ...choice });
 }
 
-/** The same for a study that is already in memory; `folder` is what its file names are relative to. */
+/**
+ * The same for a study that is already in memory.
+ *
+ * @param folder what its file names are relative to
+ * @throws ConfigError naming `source` and the key at fault
+ */
 export function parseStudy(
   file: StudyFile,
   {
@@ -106,6 +117,7 @@ export function parseStudy(
     seeds,
   }: StudyChoice & { source: string; folder: string },
 ): Study {
+  checkStudy(file, source);
   const preset: PresetFile = wanted === undefined ? {} : findPreset(file, wanted, source);
   const changed = (part: RunConfig, key: string): RunConfig => config(part, `presets.${wanted}.${key}`);
   const layers = {
@@ -119,7 +131,7 @@ export function parseStudy(
   const cells: Cell[] = [];
   for (const [s, stage] of file.stages.entries()) cells.push(...cellsOf(stage, `stages[${s}]`, cells));
   if (keep !== undefined) refuseUnknown(keep, new Set(cells.map(({ task }) => task)), `${source} has no task`);
-  const { name, title = name, description = null, next = null, executor = null } = file;
+  const { name, title = name, description = null, next = null, executor = null, budget = null } = file;
   return {
     name: wanted === undefined ? name : `${name}-${wanted}`,
     title,
@@ -127,6 +139,7 @@ export function parseStudy(
       [description, preset.description].filter((text) => text !== null && text !== undefined).join(" ") || null,
     next,
     executor,
+    budget,
     preset: wanted ?? null,
     cells: cells.filter(({ task }) => keep === undefined || keep.includes(task)),
   };
@@ -134,7 +147,8 @@ export function parseStudy(
   function cellsOf(stage: StageFile, at: string, before: readonly Cell[]): Cell[] {
     const all = namedTasks(stage.tasks ?? file.tasks ?? null, `${at}.tasks`);
     const kept = all === null || preset.tasks === undefined ? all : replaced(all, stage.tasks === undefined);
-    const known = new Set(all?.map((task) => task.name));
+    // Without a list of tasks there is one, which is called by its data.
+    const known = new Set(all?.map((task) => task.name) ?? [labelOf([layers.base, layers.preset])]);
     for (const [r, { name, tasks = [], expected = {} }] of stage.recipes.entries()) {
       const said = `${source}: ${at}.recipes[${r}] (${name})`;
       refuseUnknown(tasks, known, `${said} is for a task that the stage has not,`);
@@ -143,7 +157,7 @@ export function parseStudy(
     return (kept ?? [null]).flatMap((task) => {
       const on = task === null ? {} : config(withoutName(task), `${at}.tasks (${task.name})`);
       const base = [layers.base, on, layers.preset].reduce(mergeConfigs);
-      const label = task?.name ?? taskLabel(mergeConfigs(base, overrides));
+      const label = task?.name ?? labelOf([base]);
       const recipes = stage.recipes.filter(({ tasks }) => tasks === undefined || tasks.includes(label));
       refuseTwins(recipes, `${at}.recipes`, task === null ? "" : ` on ${label}`);
       return recipes.flatMap((recipe) => {
@@ -151,6 +165,10 @@ export function parseStudy(
         return cellsOfRecipe(recipe, { base, stage, task: label, at: where, before });
       });
     });
+  }
+
+  function labelOf(parts: readonly RunConfig[]): string {
+    return taskLabel([...parts, overrides].reduce(mergeConfigs));
   }
 
   function cellsOfRecipe(

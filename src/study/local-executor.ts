@@ -7,7 +7,9 @@ import type { Executor, ExecutorOptions } from "./executor.js";
 import { isOfTheMachine } from "./machine-error.js";
 import { fromPlain, type Answer, type Order } from "./message.js";
 import type { Trial } from "./plan.js";
+import { TrialQueue } from "./trial-queue.js";
 import { isFinished, lockTrial, recordFailure } from "./trial.js";
+import type { Workers } from "./workers.js";
 
 const workerModule = fileURLToPath(new URL("./worker.js", import.meta.url));
 
@@ -20,17 +22,19 @@ const elsewhereMs = 2000;
 /** How much of what a worker wrote last is kept for the message about its death. */
 const tailCharacters = 2000;
 
-/** Runs trials on this machine, in `workers` processes, one trial at a time in each. */
-export function localExecutor({ workers }: { workers: number }): Executor {
+/** Runs trials on this machine, in `count` processes, one trial at a time in each. */
+export function localExecutor({ count, gpus }: Workers): Executor {
   return async (trials, options) => {
-    const queue = [...trials];
+    const queue = new TrialQueue(trials);
     const stop = new AbortController();
     const signal = options.signal ? AbortSignal.any([options.signal, stop.signal]) : stop.signal;
-    const lanes = Array.from({ length: Math.min(workers, trials.length) }, (_, number) =>
-      lane(number, queue, { ...options, signal }).catch((error: unknown) => {
-        stop.abort();
-        throw error;
-      }),
+    const lanes = Array.from({ length: Math.min(count, trials.length) }, (_, number) =>
+      lane({ number, gpu: gpus[number % gpus.length] ?? null }, queue, { ...options, signal }).catch(
+        (error: unknown) => {
+          stop.abort();
+          throw error;
+        },
+      ),
     );
     const ends = await Promise.allSettled(lanes);
     const failure = ends.find((end) => end.status === "rejected" && !(end.reason instanceof AbortedError));
@@ -39,22 +43,34 @@ export function localExecutor({ workers }: { workers: number }): Executor {
   };
 }
 
+interface Lane {
+  number: number;
+  gpu: string | null;
+}
+
 /** One worker process after the other, as long as there are trials. */
-async function lane(number: number, queue: Trial[], options: ExecutorOptions): Promise<void> {
-  const { folder, signal, onEvent } = options;
+async function lane({ number, gpu }: Lane, queue: TrialQueue, options: ExecutorOptions): Promise<void> {
+  const { folder, signal, mayBegin, onEvent } = options;
   let worker: WorkerProcess | null = null;
   try {
     let loaded: string | null = null;
     let elsewhere = 0;
-    for (let trial = take(queue, loaded); trial !== null && !signal?.aborted; trial = take(queue, loaded)) {
-      const current = trial;
+    while (!signal?.aborted && (await mayBegin())) {
+      const trial = queue.take(loaded);
+      if (trial === null) break;
       loaded = preparedKey(trial.config);
       onEvent({ type: "trial-start", worker: number, trial });
       for (let attempt = 1; ; attempt++) {
-        worker ??= new WorkerProcess();
+        worker ??= new WorkerProcess(gpu);
         const end = await worker.run(
           { type: "run", trial, folder },
-          { signal, onEvent: (event) => onEvent({ type: "trial-event", worker: number, trial: current, event }) },
+          {
+            signal,
+            onEvent(event) {
+              if (event.type === "start") queue.started(trial);
+              onEvent({ type: "trial-event", worker: number, trial, event });
+            },
+          },
         );
         if (end.type === "done") {
           elsewhere = 0;
@@ -70,7 +86,7 @@ async function lane(number: number, queue: Trial[], options: ExecutorOptions): P
         if (isOfTheMachine(end.error)) throw end.error;
         if (end.error.code === "ERR_LOCKED") {
           onEvent({ type: "trial-elsewhere", worker: number, trial });
-          queue.push(trial);
+          queue.putBack(trial);
           elsewhere += 1;
           if (elsewhere >= queue.length) await sleep(elsewhereMs, undefined, signal ? { signal } : {}).catch(() => {});
         } else {
@@ -79,6 +95,7 @@ async function lane(number: number, queue: Trial[], options: ExecutorOptions): P
         }
         break;
       }
+      queue.ended(trial);
     }
   } finally {
     await worker?.end();
@@ -96,12 +113,6 @@ async function recordDeath(folder: string, trial: Trial, error: SteadytuneError)
   }
 }
 
-/** The next trial, of those that need what the worker has loaded if there are any. */
-function take(queue: Trial[], loaded: string | null): Trial | null {
-  const same = queue.findIndex(({ config }) => preparedKey(config) === loaded);
-  return queue.splice(Math.max(same, 0), 1)[0] ?? null;
-}
-
 type End = Extract<Answer, { type: "done" }> | { type: "failed" | "died"; error: SteadytuneError };
 
 function deathHint(message: string, said: string): { hint?: string } {
@@ -116,8 +127,11 @@ class WorkerProcess {
   readonly #exit: Promise<string>;
   #tail = "";
 
-  constructor() {
-    this.#process = fork(workerModule, { stdio: ["ignore", "ignore", "pipe", "ipc"], serialization: "advanced" });
+  /** @param gpu the only one that it is shown; null where it computes on the CPU */
+  constructor(gpu: string | null) {
+    const env = gpu === null ? process.env : { ...process.env, CUDA_VISIBLE_DEVICES: gpu };
+    const stdio = ["ignore" as const, "ignore" as const, "pipe" as const, "ipc" as const];
+    this.#process = fork(workerModule, { env, stdio, serialization: "advanced" });
     this.#process.stderr?.on("data", (piece: Buffer) => {
       this.#tail = (this.#tail + piece.toString()).slice(-tailCharacters);
     });

@@ -2,9 +2,11 @@ import { readFile } from "node:fs/promises";
 import type { ResolvedConfig, RunConfig } from "../config/schema.js";
 import { ConfigError, StateError } from "../errors.js";
 import { writeFileAtomic } from "../files/atomic.js";
+import type { BudgetConfig } from "./budget.js";
 import type { Cell, Select } from "./file.js";
 import { studyPaths } from "./folder.js";
 import type { Trial } from "./plan.js";
+import { refuseOtherNumerics } from "./planned-versions.js";
 import type { TrialSeeds } from "./seeds.js";
 import type { ExecutorConfig } from "./slurm/options.js";
 
@@ -22,6 +24,8 @@ export interface StudyHeader {
   description: string | null;
   /** Where the study's file says that its trials run. */
   executor?: ExecutorConfig;
+  /** How much time the study's file gives it; absent without a limit. */
+  budget?: BudgetConfig;
   /** The preset that was planned; absent without one. */
   preset?: string;
   /** Every cell, in the order of the file, with or without trials so far. */
@@ -82,7 +86,14 @@ export async function readManifest(folder: string): Promise<Manifest | null> {
       hint: "choose another --output, or remove the folder to start anew",
     });
   }
+  const broken = trials.findIndex((trial) => !isTrial(trial));
+  if (broken >= 0) throw new StateError(`${path} is not a manifest: line ${broken + 2} is not a trial`);
   return { study: study as StudyHeader, trials: trials as Trial[] };
+}
+
+function isTrial(line: unknown): boolean {
+  const { id, fingerprint, config } = (line ?? {}) as Partial<Trial>;
+  return typeof id === "string" && typeof fingerprint === "object" && typeof config === "object";
 }
 
 /** @throws ConfigError where no study was planned yet. */
@@ -108,9 +119,11 @@ export async function writeManifest(folder: string, { study, trials }: Manifest)
  * The planned trials with the new ones behind them. What was planned stays as it was planned, also where the study
  * file no longer names it: seeds and cells are only ever added. Where model or data have moved, the trials follow them.
  *
- * @throws ConfigError when the study file now means something else by a cell and seed that was planned before
+ * @throws ConfigError when the study file now means something else by a cell and seed that was planned before; StateError
+ *   when that was with another version of the numerics
  */
 export function mergeTrials(planned: readonly Trial[], wanted: readonly Trial[], folder: string): Trial[] {
+  if (wanted.length > 0) refuseOtherNumerics(planned, folder);
   const place = ({ stage, task, recipe, seed }: Trial): string => JSON.stringify([stage, task, recipe, seed]);
   const before = new Map(planned.map((trial) => [place(trial), trial]));
   const moved = new Map<Trial, Trial>();
@@ -122,7 +135,9 @@ export function mergeTrials(planned: readonly Trial[], wanted: readonly Trial[],
     else {
       throw new ConfigError(
         `${folder} was planned with another ${changed(old, trial)} for "${trial.recipe}" on ${trial.task}, ${trial.seed}`,
-        { hint: "choose another --output, give the recipe another name, or plan anew with --replan" },
+        {
+          hint: "choose another --output; a study can also give the recipe another name, or be planned anew with --replan",
+        },
       );
     }
   }
@@ -170,6 +185,5 @@ function changed(old: Trial, now: Trial): string {
   if (old.fingerprint.data !== now.fingerprint.data) return "content of the data files";
   if (old.fingerprint.weights !== now.fingerprint.weights) return "model";
   if (old.fingerprint.transfer !== now.fingerprint.transfer) return "intermediate task";
-  if (old.fingerprint.numerics !== now.fingerprint.numerics) return "version of the numerics";
   return "config";
 }

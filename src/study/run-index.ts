@@ -2,6 +2,7 @@ import { ConfigError } from "../errors.js";
 import type { RunResult } from "../training/result.js";
 import { requireManifest } from "./manifest.js";
 import type { Trial } from "./plan.js";
+import { otherVersionsNote } from "./planned-versions.js";
 import { TrialRunner, type TrialHooks } from "./trial-runner.js";
 
 /**
@@ -22,6 +23,8 @@ export async function runIndex(
   if (trial === undefined) {
     throw new ConfigError(`${folder} has no trial ${index}: its trials are 0 to ${trials.length - 1}`);
   }
+  const note = otherVersionsNote([trial]);
+  if (note !== null) hooks.onEvent({ type: "warning", message: note });
   await using runner = new TrialRunner(folder);
   return { trial, result: await runner.run(trial, hooks) };
 }

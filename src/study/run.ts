@@ -1,6 +1,7 @@
 import { ConfigError, type SteadytuneError } from "../errors.js";
 import { makeFolder } from "../files/atomic.js";
 import { withAbsolutePaths } from "../training/transfer-run.js";
+import { Budget, type BudgetConfig } from "./budget.js";
 import { refuseFullDisk } from "./disk.js";
 import type { Executor, TrialEvent } from "./executor.js";
 import { extendManifest, extendPlan, type Extension } from "./extend.js";
@@ -16,19 +17,25 @@ import {
   type PlannedCell,
 } from "./manifest.js";
 import { lockPlan } from "./plan-lock.js";
+import { otherVersionsNote, refuseOtherNumerics } from "./planned-versions.js";
 import { planTrials, type Trial } from "./plan.js";
+import { checkReportFolder } from "./report-folder.js";
 import { isFinished, readFailure } from "./trial.js";
 import { workersFor } from "./workers.js";
 
 export type StudyEvent =
   /** What there is to do; `finished` and `failed` trials of an earlier call are not run again. */
-  { type: "planned"; trials: readonly Trial[]; finished: readonly Trial[]; failed: readonly Trial[] } | TrialEvent;
+  | { type: "planned"; trials: readonly Trial[]; finished: readonly Trial[]; failed: readonly Trial[] }
+  | { type: "warning"; message: string }
+  | TrialEvent;
 
 export interface RunStudyOptions {
-  /** Trials side by side; as many as cores and memory allow when not given. */
+  /** Trials side by side; one per GPU, or on the CPU as many as cores and memory allow, when not given. */
   workers?: number | undefined;
   /** Ids of the trials that are run; all when not given. */
   only?: readonly string[] | undefined;
+  /** How much time the study may take, in the place of what its file says. */
+  budget?: BudgetConfig | undefined;
   signal?: AbortSignal | undefined;
   onEvent?: ((event: StudyEvent) => void) | undefined;
 }
@@ -46,6 +53,8 @@ export interface StudyEnd {
   failed: { trial: Trial; error: SteadytuneError }[];
   /** Cells that have no trials, since they wait for a choice among others that failed. */
   waiting: Extension["waiting"];
+  /** Trials that were not begun, or not brought to their end, since the study's budget is spent. */
+  overBudget: Trial[];
 }
 
 /**
@@ -64,7 +73,7 @@ export async function runStudy(study: Study, options: StudyOptions): Promise<Stu
  * Runs every trial of a planned study that is neither finished nor failed before, also beside other processes that do
  * the same. Trials of later stages are planned once those that they depend on are finished.
  *
- * @throws ConfigError when nothing is planned in the folder; AbortedError when stopped; OutputError when the disk
+ * @throws ConfigError when nothing is planned in the folder; StateError when it was planned with other numerics; AbortedError when stopped; OutputError when the disk
  *   is full, or has too little room for what is left, and NativeError when no trial could run on this machine.
  */
 export async function runPlanned(folder: string, options: RunStudyOptions = {}): Promise<StudyEnd> {
@@ -86,13 +95,20 @@ export async function runPlanned(folder: string, options: RunStudyOptions = {}):
       finished: trials.filter((trial) => isFinished(folder, trial)),
       failed: [...failed.values()].map(({ trial }) => trial),
     });
-    if (pending.length === 0) return { manifest, failed: [...failed.values()], waiting };
+    const budget = new Budget(options.budget ?? manifest.study.budget ?? null, folder, manifest.trials);
+    if (pending.length === 0 || (await budget.isSpent())) {
+      return { manifest, failed: [...failed.values()], waiting, overBudget: pending };
+    }
+    refuseOtherNumerics(pending, folder);
+    const note = otherVersionsNote(pending);
+    if (note !== null) onEvent({ type: "warning", message: note });
     const workers = await workersFor(pending, options.workers);
-    await refuseFullDisk(folder, pending, workers);
-    const execute: Executor = localExecutor({ workers });
+    await refuseFullDisk(folder, pending, { count: workers.count, flag: "--workers" });
+    const execute: Executor = localExecutor(workers);
     await execute(pending, {
       folder,
       signal,
+      mayBegin: async () => !(await budget.isSpent()),
       onEvent(event) {
         if (event.type === "trial-failed") failed.set(event.trial.id, event);
         onEvent(event);
@@ -116,16 +132,18 @@ export async function planStudy(
   folder: string,
   { replan = false }: Pick<StudyOptions, "replan"> = {},
 ): Promise<{ manifest: Manifest }> {
+  await checkReportFolder(folder);
   const planned = await planTrials(study, folder);
   await makeFolder(folder);
   await using _lock = await lockPlan(folder);
   const before = replan ? null : await readManifest(folder);
-  const { name, title, description, preset, executor } = study;
+  const { name, title, description, preset, executor, budget } = study;
   const cells = mergeCells(before?.study.cells ?? [], study.cells.map(plannedCell), folder);
   const wanted: Manifest = {
     study: {
       ...{ format: 1 as const, name, title, description },
       ...(executor !== null && { executor }),
+      ...(budget !== null && { budget }),
       ...(preset !== null && { preset }),
       cells,
     },

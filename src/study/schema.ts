@@ -1,4 +1,5 @@
 import type { FromSchema } from "json-schema-to-ts";
+import { budgetSchema } from "./budget.js";
 import { executorSchema } from "./slurm/options.js";
 
 /**
@@ -148,11 +149,16 @@ export const studySchema = {
   type: "object",
   properties: {
     $schema: { type: "string", description: "For editors; not used." },
-    name: { ...name, description: "Short name; the study's folder is runs/<name> when --output is not given." },
+    name: {
+      ...name,
+      pattern: "^[^./\\\\][^/\\\\]*$",
+      description: "Short name; the study's folder is runs/<name> when --output is not given.",
+    },
     title: { ...name, description: "Heading of the report." },
     description: { ...name, description: "What the study asks; a paragraph under the heading of the report." },
     next: { ...name, description: "What to do after it; printed at the end." },
     executor: { ...executorSchema, description: "Where the trials run, unless --executor says otherwise." },
+    budget: { ...budgetSchema, description: "When to stop, finished or not." },
     base: { type: "object", description: "Config keys that all runs share." },
     tasks: {
       type: "array",

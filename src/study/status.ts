@@ -3,6 +3,7 @@ import type { SteadytuneError } from "../errors.js";
 import { isLocked } from "../files/lock.js";
 import type { RunResult } from "../training/result.js";
 import { readResult } from "../training/run-folder.js";
+import type { BudgetConfig } from "./budget.js";
 import { studyPaths } from "./folder.js";
 import { requireManifest, type Manifest } from "./manifest.js";
 import type { Trial } from "./plan.js";
@@ -48,6 +49,10 @@ export interface StudyStatus extends Counts {
   title: string;
   /** In all; a run that is in two cells counts once. */
   total: number;
+  /** That finished trials took together. */
+  secondsSpent: number;
+  /** After how much of that no more are begun; null without a limit. */
+  budget: BudgetConfig | null;
   /** Until everything is done if as many run side by side as now; null while nothing runs or too little is known. */
   secondsLeft: number | null;
   /** The same work for one worker. */
@@ -80,6 +85,8 @@ export async function readStatus(folder: string): Promise<StudyStatus> {
     title: manifest.study.title,
     total: different.length,
     ...countsOf(different),
+    secondsSpent: different.reduce((sum, { result }) => sum + (result?.seconds.total ?? 0), 0),
+    budget: manifest.study.budget ?? null,
     secondsLeft: left === null || running === 0 ? null : secondsLeft(left, running),
     workSecondsLeft: left?.seconds ?? null,
     atLeast: later.length > 0 || (left?.atLeast ?? false),

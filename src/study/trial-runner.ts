@@ -72,6 +72,8 @@ export class TrialRunner implements AsyncDisposable {
     if (isFinished(folder, trial)) return await readTrialResult(folder, trial);
     const failure = await readFailure(folder, trial);
     if (failure !== null) throw failure;
+    // Not this trial's failure: with the files that were planned it can be run.
+    if (this.#loaded?.key !== loadedKey(trial)) await refuseChanged(trial);
     try {
       const loaded = await this.#load(trial, hooks);
       const result = await train(loaded, trial.config, workFolder(folder, trial), hooks);
@@ -88,12 +90,12 @@ export class TrialRunner implements AsyncDisposable {
     this.#loaded = null;
   }
 
-  async #load({ config, fingerprint }: Trial, hooks: TrialHooks): Promise<Loaded> {
-    const key = preparedKey(config);
+  async #load(trial: Trial, hooks: TrialHooks): Promise<Loaded> {
+    const { config } = trial;
+    const key = loadedKey(trial);
     if (this.#loaded?.key === key) return this.#loaded;
     // Two models at once may be more than memory holds.
     await this[Symbol.asyncDispose]();
-    await refuseChanged(config, fingerprint);
     const options = { ...hooks, transferFolder: (id: string) => join(studyPaths(this.#folder).stages, id) };
     const inputs = await readInputs(config, options);
     const transfer = await obtainTransfer(config, options).catch((error: unknown) => {
@@ -104,6 +106,11 @@ export class TrialRunner implements AsyncDisposable {
     this.#loaded = { key, inputs, prepared };
     return this.#loaded;
   }
+}
+
+/** What trials that share model and data have in common, and what these held when the trials were planned. */
+function loadedKey({ config, fingerprint }: Trial): string {
+  return JSON.stringify([preparedKey(config), fingerprint]);
 }
 
 async function train(
@@ -124,7 +131,7 @@ function isOfTheTrial(error: unknown): boolean {
 }
 
 /** A trial's id promises what it was trained on. @throws when its files or the code are not those that were planned. */
-async function refuseChanged(config: Trial["config"], planned: Trial["fingerprint"]): Promise<void> {
+async function refuseChanged({ config, fingerprint: planned }: Trial): Promise<void> {
   if (planned.numerics !== numerics) {
     throw new StateError(
       `the trial was planned with version ${planned.numerics} of the numerics, but this is ${numerics}`,

@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import type { SteadytuneError } from "../errors.js";
+import { StateError, type SteadytuneError } from "../errors.js";
 import { asOutputError, makeFolder, writeFileAtomic } from "../files/atomic.js";
 import { lockFile, type Lock } from "../files/lock.js";
 import type { RunResult } from "../training/result.js";
@@ -37,7 +37,16 @@ export function isFinished(folder: string, trial: Named): boolean {
 }
 
 export async function readTrialResult(folder: string, trial: Named): Promise<RunResult> {
-  return JSON.parse(await readFile(join(trialFolder(folder, trial), "result.json"), "utf8")) as RunResult;
+  const path = join(trialFolder(folder, trial), "result.json");
+  const text = await readFile(path, "utf8");
+  try {
+    return JSON.parse(text) as RunResult;
+  } catch (cause) {
+    throw new StateError(`${path} is damaged: it is not JSON`, {
+      cause,
+      hint: "remove the folder that it is in, and `study run` trains that run again",
+    });
+  }
 }
 
 /** Moves the folder of a trial that ended among the finished ones, in one step. The trial must be locked. */
@@ -45,6 +54,8 @@ export async function moveToFinished(folder: string, trial: Named): Promise<void
   const target = trialFolder(folder, trial);
   await makeFolder(studyPaths(folder).trials);
   try {
+    // Left of one whose result somebody removed to have it run again.
+    if (!isFinished(folder, trial)) await rm(target, { recursive: true, force: true });
     await rename(workFolder(folder, trial), target);
   } catch (error) {
     throw asOutputError(error, target);

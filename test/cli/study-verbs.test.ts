@@ -1,4 +1,13 @@
-import { appendFileSync, copyFileSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  copyFileSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import test from "ava";
 import type { Trial } from "#src/study/plan.js";
@@ -145,21 +154,67 @@ test("status follows a study that runs in another process", async (t) => {
   t.true(existsSync(join(output, "work")));
 });
 
-test("a failed trial is left alone until retry, and exit code 1 goes on telling of it", async (t) => {
+test("a study stops when its budget is spent, says what is left, and goes on with a larger one", async (t) => {
+  const { folder, file } = writeStudy(t);
+  const study = JSON.parse(readFileSync(file, "utf8")) as object;
+  writeFileSync(file, JSON.stringify({ ...study, budget: { hours: 1e-6 } }));
+  const output = join(folder, "out");
+  const first = await steadytune(["study", file, "--output", output, "--workers", "1"]);
+  t.is(first.code, 0, first.stderr);
+  t.regex(first.stderr, /the budget is spent before 3 runs; to go on, give more hours: --budget/);
+  t.like(await statusOf(output), { done: 1, waiting: 3, budget: { hours: 1e-6 } });
+  t.regex((await steadytune(["study", "status", output])).stdout, /s of a budget of 4 ms spent/);
+  const again = await steadytune(["study", "run", output, "--workers", "1"]);
+  t.regex(again.stderr, /the budget is spent before 3 runs/);
+  t.is((await statusOf(output)).done, 1);
+
+  const more = await steadytune(["study", "run", output, "--budget", "1"]);
+  t.is(more.code, 0, more.stderr);
+  t.notRegex(more.stderr, /budget/);
+  t.is((await statusOf(output)).done, 4);
+  t.regex(
+    (await steadytune(["study", "run", output, "--budget", "none"])).stderr,
+    /--budget must be a number of hours/,
+  );
+});
+
+test("runs that were planned with another libtorch are run, with a warning that names both", async (t) => {
   const { folder, file } = writeStudy(t, { seeds: 1 });
-  const table = join(folder, "own.csv");
-  copyFileSync(ticketsFile, table);
+  const output = join(folder, "out");
+  t.is((await steadytune(["study", "plan", file, "--output", output])).code, 0);
+  const manifest = join(output, "manifest.jsonl");
+  writeFileSync(manifest, readFileSync(manifest, "utf8").replaceAll(/"torch":"[^"]+"/g, '"torch":"2.9.1"'));
+  const warning =
+    /planned with steadytune 0\.1\.0 and libtorch 2\.9\.1 run with steadytune 0\.1\.0 and libtorch 2\.\d+\./;
+  const one = await steadytune(["study", "run", output, "--index", "0"]);
+  t.is(one.code, 0, one.stderr);
+  t.regex(one.stderr, warning);
+  const rest = await steadytune(["study", "run", output]);
+  t.is(rest.code, 0, rest.stderr);
+  t.is(rest.stderr.split(warning).length, 2, "once");
+  t.notRegex((await steadytune(["study", "run", output])).stderr, warning);
+});
+
+test("a failed trial is left alone until retry, and exit code 1 goes on telling of it", async (t) => {
+  const recipes = ["a", "b"].map((name) => ({ name, methods: [{ name: "./moody.mjs" as const, mood: name }] }));
+  const { folder, file } = writeStudy(t, { seeds: 1, recipes });
+  const bad = join(folder, "bad-mood");
+  writeFileSync(
+    join(folder, "moody.mjs"),
+    `import { existsSync } from "node:fs";
+     export default () => () => { if (existsSync(${JSON.stringify(bad)})) throw new Error("not today"); return {}; };`,
+  );
   const output = join(folder, "out");
   const run = () => steadytune(["study", "run", output]);
-  t.is((await steadytune(["study", "plan", file, "--data", table, "--output", output])).code, 0);
-  writeFileSync(table, "gone");
+  t.is((await steadytune(["study", "plan", file, "--output", output])).code, 0);
+  writeFileSync(bad, "");
   t.is((await run()).code, 1);
-  copyFileSync(ticketsFile, table);
+  rmSync(bad);
 
   const again = await run();
   t.is(again.code, 1);
   t.regex(again.stderr, /2 runs; 2 failed before/);
-  t.regex(again.stderr, /2 runs failed; to try again: steadytune study retry/);
+  t.regex(again.stderr, /2 runs failed \(which: steadytune study status .*\); to try again: steadytune study retry/);
   t.like(await statusOf(output), { failed: 2, waiting: 0 });
   const retried = await steadytune(["study", "retry", output]);
   t.regex(retried.stderr, /2 runs to be tried again/);
@@ -167,6 +222,21 @@ test("a failed trial is left alone until retry, and exit code 1 goes on telling 
   t.is((await run()).code, 0);
   t.is(readdirSync(join(output, "trials")).length, 2);
   t.regex((await steadytune(["study", "retry", output])).stderr, /no trial has failed/);
+});
+
+test("a run whose data are gone is not to blame: once they are back the same command trains it", async (t) => {
+  const { folder, file } = writeStudy(t, { seeds: 1, recipes: [{ name: "plain" }] });
+  const table = join(folder, "own.csv");
+  copyFileSync(ticketsFile, table);
+  const output = join(folder, "out");
+  t.is((await steadytune(["study", "plan", file, "--data", table, "--output", output])).code, 0);
+  writeFileSync(table, "gone");
+  const without = await steadytune(["study", "run", output]);
+  t.is(without.code, 1);
+  t.regex(without.stderr, /failed: plain on own, seed 0: .*own\.csv holds no rows/);
+  copyFileSync(ticketsFile, table);
+  t.is((await steadytune(["study", "run", output])).code, 0);
+  t.like(await statusOf(output), { done: 1, failed: 0 });
 });
 
 test("seeds are added to a finished study, whose runs stay as they are; the report has both", async (t) => {
@@ -202,4 +272,15 @@ test("a verb that is given no study, or one that is not planned, says so", async
   const { code, stderr } = await steadytune(["study", "run", join(folder, "out"), "--index", "4"]);
   t.is(code, 2);
   t.regex(stderr, /--index must be a whole number from 0 to 3/);
+});
+
+test("a verb that does not exist is not taken for a file, and flags that exclude each other are refused", async (t) => {
+  for (const args of [["plna"], ["plna", "study.json"], ["reprt", "."]]) {
+    const { code, stderr } = await steadytune(["study", ...args]);
+    t.is(code, 2);
+    t.regex(stderr, /study has no verb "\w+"\n.*did you mean "(plan|report)"/);
+  }
+  const { code, stderr } = await steadytune(["study", "run", ".", "--index", "0", "--executor", "slurm"]);
+  t.is(code, 2);
+  t.regex(stderr, /--index and --executor exclude each other/);
 });

@@ -210,6 +210,33 @@ TEST("each site of a layer has masks of its own") {
   EXPECT(relative_error(std::get<0>(apply(self, qkv, dropout)), std::get<0>(apply(cross, qkv, dropout))) > 0.3);
 }
 
+TEST("cross attention is the attention of the same query, key and value in one matrix, bit for bit, both ways") {
+  const Dropout dropout{.p = 0.2, .seed = 1, .layer = 2, .step = 3};
+  const Batch batch{
+      .lengths = {300, 1, 0, 65}, .heads = 3, .head_size = 20, .site = Site::cross_attention_probabilities};
+  const int64_t hidden = 60;
+  for (const auto dtype : {at::kFloat, at::kBFloat16}) {
+    const at::Tensor qkv = reference::noise({batch.tokens(), 3 * hidden}, 1).to(dtype);
+    const at::Tensor weights = reference::noise({batch.tokens(), hidden}, 2).to(dtype);
+    const auto [output, grad] = apply_with_gradient(batch, qkv, weights, dropout);
+    const at::Tensor query = qkv.slice(1, 0, hidden).contiguous();
+    const at::Tensor key_value = qkv.slice(1, hidden).contiguous();
+    const at::Tensor offsets = ints(reference::offsets(batch.lengths));
+    const at::Tensor numbers = ints(batch.numbers());
+    const auto number = static_cast<int64_t>(batch.site);
+    const auto [crossed, logsumexp] = operators::cross_attention(query, key_value, offsets, numbers, 3, dropout.p,
+                                                                 dropout.seed, dropout.layer, number, dropout.step);
+    const auto [grad_query, grad_key_value] =
+        operators::cross_attention_backward(weights, query, key_value, logsumexp, offsets, numbers, 3, dropout.p,
+                                            dropout.seed, dropout.layer, number, dropout.step);
+    EXPECT(reference::same_bits(crossed, output));
+    EXPECT(reference::same_bits(grad_query, grad.slice(1, 0, hidden)));
+    EXPECT(reference::same_bits(grad_key_value, grad.slice(1, hidden)));
+    EXPECT_THROWS(operators::cross_attention(query.slice(0, 1), key_value, offsets, numbers, 3, 0, 0, 0, 1, 0),
+                  "365 queries meet 366 keys");
+  }
+}
+
 TEST("logsumexp is the logarithm of the softmax's denominator, [heads, T]") {
   const Batch batch{.lengths = {4, 9}, .heads = 2, .head_size = 8};
   const at::Tensor qkv = reference::noise({13, 48}, 1);

@@ -185,3 +185,121 @@ TEST("CUDA: attention of summary tokens and its gradients agree with the CPU, wi
     }
   }
 }
+
+TEST("CUDA: cross attention is the attention of the same query, key and value in one matrix, filler included") {
+  const Case example{{5, 40, 0}, 2, 32, false, 0.1};
+  const at::Tensor offsets = ints(reference::offsets(example.lengths));
+  constexpr int64_t tokens = 45 + 40;
+  constexpr int64_t hidden = 64;
+  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+    const at::Tensor qkv = queries_keys_values(example, tokens).to(dtype);
+    const at::Tensor grad = noise({tokens, hidden}, 2).to(dtype);
+    const auto [output, logsumexp] =
+        kernels::packed_attention.cuda(qkv, offsets, numbers(example), 2, false, 0.1, seed, layer, site, step, {});
+    const at::Tensor grad_qkv = kernels::packed_attention_backward.cuda(
+        grad, qkv, output, logsumexp, offsets, numbers(example), 2, false, 0.1, seed, layer, site, step, {});
+    const at::Tensor query = qkv.slice(1, 0, hidden).contiguous();
+    const at::Tensor key_value = qkv.slice(1, hidden).contiguous();
+    const auto [crossed, same] =
+        kernels::cross_attention.cuda(query, key_value, offsets, numbers(example), 2, 0.1, seed, layer, site, step, {});
+    const auto [grad_query, grad_key_value] = kernels::cross_attention_backward.cuda(
+        grad, query, key_value, same, offsets, numbers(example), 2, 0.1, seed, layer, site, step, {});
+    EXPECT(reference::same_bits(crossed, output) && reference::same_bits(same, logsumexp));
+    EXPECT(reference::same_bits(grad_query, grad_qkv.slice(1, 0, hidden).contiguous()));
+    EXPECT(reference::same_bits(grad_key_value, grad_qkv.slice(1, hidden).contiguous()));
+  }
+}
+
+namespace {
+
+/// What relative attention reads of a case: of all tokens, or of the last of each row.
+struct RelativeInputs {
+  at::Tensor query;
+  at::Tensor key;
+  at::Tensor value;
+  at::Tensor relative;
+  at::Tensor vectors;
+  at::Tensor segments;
+  at::Tensor query_offsets;
+  at::Tensor positions;
+  at::Tensor grad;
+
+  /// With some tokens of filler behind the last row, where all tokens ask those, too.
+  RelativeInputs(const Case& example, bool last_alone, int64_t filler, at::ScalarType dtype) {
+    const auto rows = static_cast<int64_t>(example.lengths.size());
+    const int64_t hidden = example.heads * example.head_size;
+    const int64_t tokens = reference::offsets(example.lengths).back() + filler;
+    const int64_t queries = last_alone ? rows : tokens;
+    const auto make = [&](int64_t lines, int64_t what) { return (noise({lines, hidden}, what) * 2).to(dtype); };
+    query = make(queries, 1);
+    key = make(tokens, 2);
+    value = make(tokens, 3);
+    relative = make(tokens + queries, 4);
+    grad = make(queries, 5);
+    vectors = noise({5, hidden}, 6);
+    segments = (at::arange(tokens, at::kInt) / 7 % 2).to(at::kInt);
+    const at::Tensor lengths = ints(example.lengths);
+    query_offsets = last_alone ? at::arange(rows + 1, at::kInt) : ints(reference::offsets(example.lengths));
+    positions = last_alone ? lengths - 1 : at::zeros_like(lengths);
+  }
+
+  /// Without the filler.
+  void cut(int64_t queries, int64_t tokens) {
+    for (at::Tensor* tensor : {&query, &grad}) *tensor = tensor->narrow(0, 0, queries).contiguous();
+    for (at::Tensor* tensor : {&key, &value, &segments}) *tensor = tensor->narrow(0, 0, tokens).contiguous();
+    relative = relative.narrow(0, 0, tokens + queries).contiguous();
+  }
+};
+
+}  // namespace
+
+TEST("CUDA: relative attention and its gradients agree with the CPU, with its masks, and give filler zeros") {
+  for (const Case& example : cases) {
+    const bool empty_rows = std::count(example.lengths.begin(), example.lengths.end(), 0) > 0;
+    for (const bool last_alone : {false, true}) {
+      if (last_alone && empty_rows) continue;
+      const at::Tensor offsets = ints(reference::offsets(example.lengths));
+      const int64_t tokens = reference::offsets(example.lengths).back();
+      for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+        const RelativeInputs padded(example, last_alone, 40, dtype);
+        RelativeInputs in = padded;
+        const int64_t queries = last_alone ? in.query.size(0) : tokens;
+        in.cut(queries, tokens);
+        const auto [output, logsumexp] = kernels::relative_attention.cpu(
+            in.query, in.key, in.value, in.relative, in.vectors, in.segments, in.query_offsets, in.positions, offsets,
+            numbers(example), example.heads, example.p, seed, layer, site, step, {});
+        const auto [actual, actual_logsumexp] = kernels::relative_attention.cuda(
+            padded.query, kernels::misaligned(padded.key), padded.value, kernels::misaligned(padded.relative),
+            in.vectors, padded.segments, in.query_offsets, in.positions, offsets, numbers(example), example.heads,
+            example.p, 7, layer, site, 2, at::tensor({step - 2, int64_t{9}, seed - 7}, at::kLong));
+        EXPECT_AT_MOST(difference(actual.narrow(0, 0, queries), output), tolerance(dtype));
+        EXPECT_AT_MOST(difference(actual_logsumexp.narrow(1, 0, queries), logsumexp), tolerance(at::kFloat));
+        const auto expected = kernels::relative_attention_backward.cpu(
+            in.grad, in.query, in.key, in.value, in.relative, in.vectors, logsumexp, in.segments, in.query_offsets,
+            in.positions, offsets, numbers(example), example.heads, example.p, seed, layer, site, step, {});
+        const auto grads = kernels::relative_attention_backward.cuda(
+            padded.grad, padded.query, padded.key, padded.value, padded.relative, in.vectors, actual_logsumexp,
+            padded.segments, in.query_offsets, in.positions, offsets, numbers(example), example.heads, example.p, seed,
+            layer, site, step, {});
+        const auto flat = [&](const auto& all) {
+          const auto& [query, key, value, relative, vectors] = all;
+          return at::cat({query.narrow(0, 0, queries).flatten(), key.narrow(0, 0, tokens).flatten(),
+                          value.narrow(0, 0, tokens).flatten(), relative.narrow(0, 0, tokens + queries).flatten()});
+        };
+        // Together: where a row has one key, most are nothing but rounding.
+        EXPECT_AT_MOST(difference(flat(grads), flat(expected)), 2 * tolerance(dtype));
+        const auto of_vectors = [](const auto& all) { return std::get<4>(all); };
+        const double size = in.grad.to(at::kDouble).abs().sum().item<double>();
+        EXPECT_AT_MOST((of_vectors(grads) - of_vectors(expected)).abs().max().item<double>() / size, 2e-6);
+        const auto of_filler = [&](const at::Tensor& tensor, int64_t from) {
+          return tensor.slice(0, from).abs().sum().item<float>();
+        };
+        EXPECT_EQUAL(of_filler(actual, queries), 0.0f);
+        EXPECT_EQUAL(of_filler(std::get<0>(grads), queries), 0.0f);
+        EXPECT_EQUAL(of_filler(std::get<1>(grads), tokens), 0.0f);
+        EXPECT_EQUAL(of_filler(std::get<2>(grads), tokens), 0.0f);
+        EXPECT_EQUAL(of_filler(std::get<3>(grads), tokens + queries), 0.0f);
+      }
+    }
+  }
+}

@@ -112,6 +112,12 @@ inline const Operator<decltype(steadytune::operators::dropout_add_norm_backward)
 inline const Operator<decltype(steadytune::operators::packed_attention)> packed_attention("packed_attention");
 inline const Operator<decltype(steadytune::operators::packed_attention_backward)> packed_attention_backward(
     "packed_attention_backward");
+inline const Operator<decltype(steadytune::operators::cross_attention)> cross_attention("cross_attention");
+inline const Operator<decltype(steadytune::operators::cross_attention_backward)> cross_attention_backward(
+    "cross_attention_backward");
+inline const Operator<decltype(steadytune::operators::relative_attention)> relative_attention("relative_attention");
+inline const Operator<decltype(steadytune::operators::relative_attention_backward)> relative_attention_backward(
+    "relative_attention_backward");
 inline const Operator<decltype(steadytune::operators::summary_attention)> summary_attention("summary_attention");
 inline const Operator<decltype(steadytune::operators::summary_attention_backward)> summary_attention_backward(
     "summary_attention_backward");

@@ -8,8 +8,11 @@ import type { Expected } from "#src/study/schema.js";
 import { seedLabel } from "#src/study/seeds.js";
 import { trialFolder } from "#src/study/trial.js";
 import type { RunResult } from "#src/training/result.js";
+import { numerics } from "#src/training/versions.js";
 
 export interface SyntheticCell {
+  /** "only" where it is not given; cells that are alike but for their stage share their runs. */
+  stage?: string;
   recipe: string;
   task?: string;
   /** Test accuracy of each run; null for one that diverged before its first evaluation, undefined for one not run. */
@@ -33,14 +36,15 @@ export interface SyntheticCell {
 export async function writeSyntheticStudy(folder: string, cells: SyntheticCell[], title = "Synthetic"): Promise<void> {
   const trials = cells.flatMap((cell) =>
     cell.scores.map((score, i) => {
-      const { recipe, task = "toy", seeds, config } = cell;
-      return { cell, score, i, trial: syntheticTrial(recipe, task, i, { ...config, ...(seeds?.[i] ?? { seed: i }) }) };
+      const { stage = "only", recipe, task = "toy", seeds, config } = cell;
+      const trial = syntheticTrial(recipe, task, i, { ...config, ...(seeds?.[i] ?? { seed: i }) });
+      return { cell, score, i, trial: { ...trial, stage } };
     }),
   );
   await mkdir(folder, { recursive: true });
-  const planned = cells.map(({ recipe, task = "toy", grid, expected = null, choice }): PlannedCell => {
+  const planned = cells.map(({ stage = "only", recipe, task = "toy", grid, expected = null, choice }): PlannedCell => {
     const select = choice ? { stage: "only", recipe: null, own: {}, seeds: [], choice } : null;
-    return { stage: "only", task, recipe, grid: grid ? { ...grid, values: {} } : null, select, expected };
+    return { stage, task, recipe, grid: grid ? { ...grid, values: {} } : null, select, expected };
   });
   await writeManifest(folder, {
     study: { format: 1, name: "synthetic", title, description: "Made up by a test.", cells: planned },
@@ -68,7 +72,7 @@ export function syntheticTrial(recipe: string, task: string, seed: number, more:
     task,
     recipe,
     seed: seedLabel(config),
-    fingerprint: { data: "d", weights: "w", numerics: 1 },
+    fingerprint: { data: "d", weights: "w", numerics },
     versions: { steadytune: "0.1.0", torch: "2.15.0" },
     config,
   };

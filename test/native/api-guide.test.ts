@@ -11,6 +11,13 @@ const root = fileURLToPath(new URL("../..", import.meta.url));
 const guide = readFileSync(join(root, "docs/api.md"), "utf8");
 const examples = [...guide.matchAll(/^```ts\n(.*?)^```/gms)].map(([, code]) => code ?? "");
 
+/** What the guide calls study.json, with little to do. */
+const study = {
+  name: "tickets",
+  base: { model: "./bert-base-uncased", data: "./tickets.csv", text: "body", label: "queue", maxLength: 32, steps: 4 },
+  stages: [{ name: "only", recipes: [{ name: "plain" }], seeds: 1 }],
+};
+
 test("every example of the guide has the right types and runs as it stands", (t) => {
   t.true(examples.length >= 5);
   // Inside the package, so that `import "steadytune"` means this one.
@@ -40,6 +47,7 @@ test("every example of the guide has the right types and runs as it stands", (t)
   renameSync(tinyModel(place), join(place, "bert-base-uncased"));
   copyFileSync(ticketsFile, join(place, "tickets.csv"));
   mkdirSync(join(place, "runs"));
+  writeFileSync(join(place, "study.json"), JSON.stringify(study));
   for (const [i, file] of files.entries()) {
     const { status, stderr } = spawnSync(process.execPath, [file.replace(/\.mts$/, ".mjs")], { cwd: place });
     t.is(status, 0, `example ${i + 1}: ${stderr.toString()}`);

@@ -69,7 +69,10 @@ function batchOf({ shape }: Model, lengths: (number | "n")[], seed: number, most
   const labels = sizes.map((_, row) => (row + seed) % shape.outputs);
   return {
     tokenIds: Int32Array.from({ length: tokens }, (_, i) => (i * 31 + seed * 7) % shape.vocabularySize),
-    segmentIds: Int32Array.from({ length: tokens }, (_, i) => (shape.segmentTypes > 1 ? i % 2 : 0)),
+    // XLNet has no table of segments: it compares them, whatever they are.
+    segmentIds: Int32Array.from({ length: tokens }, (_, i) =>
+      shape.family === "xlnet" ? (i >> 2) % 3 : shape.segmentTypes > 1 ? i % 2 : 0,
+    ),
     rowOffsets: Int32Array.from(offsets),
     rowNumbers: Int32Array.from(sizes, (_, row) => row * 11 + seed),
     labels: shape.problem === "regression" ? Float32Array.from(labels, (label) => label / 2) : Int32Array.from(labels),

@@ -1,6 +1,6 @@
 import test from "ava";
-import type { OperatorTime, ParameterInfo, Profile } from "#src/native/types.js";
-import { openGolden } from "../helpers/golden.js";
+import type { EncoderShape, OperatorTime, PackedBatch, ParameterInfo, Profile } from "#src/native/types.js";
+import { goldenModels, openGolden } from "../helpers/golden.js";
 import { plainPlan, stepOptions } from "../helpers/plan.js";
 
 const { adamwBytes, movedElements } = (await import(
@@ -40,6 +40,68 @@ test("a forward pass holds the arithmetic of its matrix products and its attenti
   t.is(attention[0]!.bytes / attention[0]!.calls, 4 * (4 * tokens * h + rows + 1 + rows + shape.heads * tokens));
   t.true(sum(profile.operators, "seconds") > 0);
   t.true(sum(profile.operators, "seconds") <= profile.seconds);
+});
+
+/** Some rows of the given lengths. */
+function rowsOf({ shape }: { shape: EncoderShape }, lengths: number[]): PackedBatch {
+  const rowOffsets = [0];
+  for (const length of lengths) rowOffsets.push(rowOffsets.at(-1)! + length);
+  const tokens = rowOffsets.at(-1)!;
+  return {
+    tokenIds: Int32Array.from({ length: tokens }, (_, i) => (i * 31) % shape.vocabularySize),
+    segmentIds: new Int32Array(tokens),
+    rowOffsets: Int32Array.from(rowOffsets),
+    rowNumbers: Int32Array.from(lengths, (_, row) => row),
+    labels: Int32Array.from(lengths, (_, row) => row % 2),
+  };
+}
+
+for (const name of goldenModels) {
+  test(`${name}: a step calls the same operators for any number of rows`, async (t) => {
+    await using golden = await openGolden(name);
+    const { session, shape } = golden;
+    await session.setPlan(plainPlan(session.parameters), { initSeed: 0, keepStart: false });
+    await session.profile(true);
+    const calls: Map<string, number>[] = [];
+    for (const lengths of [[5], [3, 9, 1, 4]]) {
+      const batch = rowsOf(golden, lengths);
+      const labels = shape.problem === "regression" ? Float32Array.from(batch.labels!) : batch.labels;
+      await session.train([{ ...batch, labels }], stepOptions());
+      const counts = new Map<string, number>();
+      for (const { name: operator, calls: count } of (await session.takeProfile()).operators) {
+        counts.set(operator, (counts.get(operator) ?? 0) + count);
+      }
+      calls.push(counts);
+    }
+    t.deepEqual(calls[1], calls[0]);
+  });
+}
+
+test("the last block of XLNet and the last decoder block of BART ask for summary tokens alone", async (t) => {
+  const lengths = [5, 12, 1];
+  const tokens = 18;
+  const pairs = 5 * 5 + 12 * 12 + 1;
+  const seen = 5 * 3 + 6 * 13 + 1;
+  {
+    await using golden = await openGolden("xlnet-classification");
+    const { session, shape } = golden;
+    await session.profile(true);
+    await session.forward(rowsOf(golden, lengths));
+    const attention = named(await session.takeProfile(), "steadytune::relative_attention");
+    // Scores by content and by position, and the values: three products over the pairs of all blocks but the last.
+    t.is(sum(attention, "flop"), 6 * shape.hiddenSize * ((shape.layers - 1) * pairs + tokens));
+  }
+  await using golden = await openGolden("bart-classification");
+  const { session, shape } = golden;
+  await session.profile(true);
+  await session.forward(rowsOf(golden, lengths));
+  const profile = await session.takeProfile();
+  const flop = (operator: string) => sum(named(profile, `steadytune::${operator}`), "flop") / (4 * shape.hiddenSize);
+  const decoders = shape.decoder!.layers - 1;
+  t.is(flop("packed_attention"), shape.layers * pairs + decoders * seen);
+  t.is(flop("cross_attention"), decoders * pairs);
+  // Of the decoder's own tokens, and of the encoder's.
+  t.is(flop("summary_attention"), 2 * tokens);
 });
 
 test("the optimizer's traffic is that of the parameters that a step moves", async (t) => {

@@ -2,16 +2,17 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, w
 import { join } from "node:path";
 import test, { type ExecutionContext } from "ava";
 import type { RunConfig } from "#src/config/schema.js";
-import { AbortedError, LockedError, StateError } from "#src/errors.js";
+import { AbortedError, ConfigError, LockedError, StateError } from "#src/errors.js";
 import { parseStudy } from "#src/study/file.js";
+import { localExecutor } from "#src/study/local-executor.js";
 import type { Trial } from "#src/study/plan.js";
-import { planStudy } from "#src/study/run.js";
+import { planStudy, runPlanned } from "#src/study/run.js";
 import { readStatus } from "#src/study/status.js";
 import { TrialRunner, type TrialHooks } from "#src/study/trial-runner.js";
 import { lockTrial, readFailure } from "#src/study/trial.js";
 import type { RunEvent } from "#src/training/events.js";
 import { temporaryFolder } from "../helpers/temporary-folder.js";
-import { outcomes } from "../helpers/ticket-study.js";
+import { childrenOf, outcomes } from "../helpers/ticket-study.js";
 import { ticketsFile, tinyModel } from "../helpers/tiny-run.js";
 
 /** Two recipes with two seeds each, which share model and data. The files lie in `folder`. */
@@ -62,6 +63,26 @@ test("neither the order of trials nor what ran before in the same process change
   }
   t.is(Object.keys(outcomes(one.output)).length, 4);
   t.deepEqual(outcomes(each.output), outcomes(one.output));
+});
+
+test("workers take the GPUs in turn, and each is shown its own alone", async (t) => {
+  const { output, trials } = await planned(t);
+  const shown = new Map<number, string | undefined>();
+  await localExecutor({ count: 3, gpus: ["4", "GPU-8932f937"] })(trials.slice(0, 3), {
+    folder: output,
+    mayBegin: () => Promise.resolve(true),
+    onEvent() {
+      for (const pid of childrenOf(process.pid)) {
+        const variables = readFileSync(`/proc/${pid}/environ`, "utf8").split("\0");
+        shown.set(
+          pid,
+          variables.find((variable) => variable.startsWith("CUDA_VISIBLE_DEVICES=")),
+        );
+      }
+    },
+  });
+  const gpu = (name: string) => `CUDA_VISIBLE_DEVICES=${name}`;
+  t.deepEqual([...shown.values()].sort(), [gpu("4"), gpu("4"), gpu("GPU-8932f937")]);
 });
 
 test("model and data are loaded once: further trials start from a copy in memory", async (t) => {
@@ -164,4 +185,41 @@ test("a trial that was planned with another version of the numerics is refused",
   const error = await t.throwsAsync(runner.run(old, hooks()), { instanceOf: StateError });
   t.regex(error.message, /planned with version \d+ of the numerics, but this is \d+/);
   t.false(existsSync(join(output, "trials", trial.id)));
+  t.is(await readFailure(output, trial), null, "the trial is not to blame");
+  await runner.run(trial, hooks());
+  const next = { ...trials[1], fingerprint: { ...trials[1].fingerprint, numerics: old.fingerprint.numerics } };
+  await t.throwsAsync(runner.run(next, hooks()), { instanceOf: StateError }, "also where model and data are loaded");
+});
+
+test("a study of other numerics is refused as a whole, before any worker starts", async (t) => {
+  const { output, trials } = await planned(t);
+  const manifest = join(output, "manifest.jsonl");
+  writeFileSync(manifest, readFileSync(manifest, "utf8").replaceAll(/"numerics":\d+/g, '"numerics":1'));
+  await t.throwsAsync(runPlanned(output), {
+    instanceOf: StateError,
+    message: /planned with version 1 of the numerics/,
+  });
+  for (const trial of trials) t.is(await readFailure(output, trial), null);
+});
+
+test("a finished trial whose result was removed is trained again; one whose result is damaged is named", async (t) => {
+  const { output, trials } = await planned(t);
+  await using runner = new TrialRunner(output);
+  const first = await runner.run(trials[0], hooks());
+  const path = join(output, "trials", trials[0].id, "result.json");
+  writeFileSync(path, '{"metric": "acc');
+  await t.throwsAsync(readStatus(output), { instanceOf: StateError, message: /result\.json is damaged/ });
+  rmSync(path);
+  t.deepEqual((await runner.run(trials[0], hooks())).best, first.best);
+  t.like(await readStatus(output), { done: 1, waiting: 3 });
+});
+
+test("a number of workers that is none is refused", async (t) => {
+  const { output } = await planned(t);
+  for (const workers of [0, -1, 1.5, NaN]) {
+    await t.throwsAsync(runPlanned(output, { workers }), {
+      instanceOf: ConfigError,
+      message: /workers must be a whole/,
+    });
+  }
 });

@@ -3,7 +3,7 @@ import test from "ava";
 
 import { NativeError } from "#src/errors.js";
 import { findCuda } from "#src/native/cuda.js";
-import { hasNvidiaGpu } from "#src/native/platform.js";
+import { visibleGpus } from "#src/native/platform.js";
 import { writeTree } from "../helpers/fake-libtorch.js";
 import { temporaryFolder } from "../helpers/temporary-folder.js";
 
@@ -61,8 +61,13 @@ test("a machine without a GPU, and a libtorch without CUDA, are told apart", (t)
   t.regex(without, /\/opt\/libtorch.*without CUDA.*LIBTORCH/);
 });
 
-test("CUDA_VISIBLE_DEVICES can hide every GPU", (t) => {
-  t.false(hasNvidiaGpu({ CUDA_VISIBLE_DEVICES: "" }));
-  t.false(hasNvidiaGpu({ CUDA_VISIBLE_DEVICES: "-1" }));
-  t.is(hasNvidiaGpu({ CUDA_VISIBLE_DEVICES: "1" }), hasNvidiaGpu({}));
+test("CUDA_VISIBLE_DEVICES chooses among the GPUs, and can hide them all", (t) => {
+  const visible = (CUDA_VISIBLE_DEVICES?: string, count = 4) =>
+    visibleGpus(CUDA_VISIBLE_DEVICES === undefined ? {} : { CUDA_VISIBLE_DEVICES }, count);
+  t.deepEqual(visible(), ["0", "1", "2", "3"]);
+  t.deepEqual(visible("2, 0"), ["2", "0"]);
+  t.deepEqual(visible("GPU-8932f937,MIG-5b1c"), ["GPU-8932f937", "MIG-5b1c"]);
+  t.deepEqual(visible("1,7,2"), ["1"]);
+  for (const hidden of ["", "-1", " ", "9"]) t.deepEqual(visible(hidden), [], hidden);
+  t.deepEqual(visible("0", 0), []);
 });

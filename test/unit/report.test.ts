@@ -3,17 +3,21 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import test, { type ExecutionContext } from "ava";
 import { parse } from "csv-parse/sync";
+import { printReport } from "#src/cli/report.js";
 import { ConfigError } from "#src/errors.js";
 import { bandOf } from "#src/report/band-chart.js";
-import { tickStep } from "#src/report/chart.js";
-import { figuresOf } from "#src/report/figures.js";
+import { tickStep, type Figure } from "#src/report/chart.js";
+import { figuresOf, isFigureFile } from "#src/report/figures.js";
 import { metricName, pValue, points, seconds } from "#src/report/format.js";
 import { htmlPage } from "#src/report/html.js";
 import { windowMeans } from "#src/report/read-curves.js";
 import { readStudy } from "#src/report/read-study.js";
-import type { ReportRun } from "#src/report/report-data.js";
-import { summarize } from "#src/report/summary.js";
+import type { ReportCell, ReportRun } from "#src/report/report-data.js";
+import { summarize, type CellSummary } from "#src/report/summary.js";
 import { writeReport } from "#src/report/write-report.js";
+import { requireManifest, writeManifest, type PlannedCell } from "#src/study/manifest.js";
+import { recordFailure } from "#src/study/trial.js";
+import type { RunResult } from "#src/training/result.js";
 import {
   syntheticResult,
   syntheticTrial,
@@ -163,6 +167,37 @@ test("study.json holds every result", async (t) => {
   t.deepEqual(cells[0]?.trials[1]?.result, syntheticResult(0.7, { seed: 1 }));
 });
 
+test("a study.json that is no report's is refused before anything is written, and stays as it is", async (t) => {
+  const folder = await study(t, [biased, debiased]);
+  const before = readdirSync(folder);
+  for (const [own, said] of [
+    ['{ "name": "mine", "stages": [{ "recipes": [] }] }', /study\.json is a study's file/],
+    ['{ "name": "half-wri', /study\.json is no report's/],
+  ] as const) {
+    writeFileSync(join(folder, "study.json"), own);
+    const error = await t.throwsAsync(writeReport([folder], folder), { instanceOf: ConfigError, message: said });
+    t.regex((error).hint ?? "", /--output/);
+    t.is(readFileSync(join(folder, "study.json"), "utf8"), own);
+    t.deepEqual(readdirSync(folder).sort(), [...before, "study.json"].sort());
+  }
+});
+
+test("a report takes the place of an earlier one, with its figures and not with other files there", async (t) => {
+  const folder = temporaryFolder(t);
+  await writeSyntheticStudy(folder, stages);
+  await writeReport([folder], folder);
+  t.deepEqual(figuresIn(folder).sort(), [
+    ...["bias-ratio", "length-2", "loss-1", "loss-2", "scores-1", "scores-2", "validation-1", "validation-2"],
+    ...["validation-scores-1", "validation-scores-2"],
+  ]);
+  for (const own of ["scores-1.png", "diagram.svg"]) writeFileSync(join(folder, "figures", own), "own");
+  await writeSyntheticStudy(folder, [debiased]);
+  await writeReport([folder], folder);
+  t.deepEqual(readdirSync(join(folder, "figures")).sort(), [
+    ...["diagram.svg", "loss.svg", "scores-1.png", "scores.svg", "validation-scores.svg", "validation.svg"],
+  ]);
+});
+
 test("a thousand runs with everything that is drawn make a page below 3 MB", (t) => {
   const curve = (value: (x: number) => number): [number, number][] =>
     Array.from({ length: 30 }, (_, i) => [8 * (i + 1), value((i + 1) / 30)]);
@@ -187,9 +222,10 @@ test("a thousand runs with everything that is drawn make a page below 3 MB", (t)
       runs: Array.from({ length: 32 }, (_, seed) => run(seed, 0.5 + (((seed + i) * 37) % 97) / 250)),
     })),
   );
-  const data = { title: "Table 2", description: null, cells };
+  const data = { title: "Table 2", description: null, cells, failed: [], later: [] };
   const figures = figuresOf(data);
   t.is(figures.length, 4 * 8 + 1);
+  t.true(figures.every(({ name }) => isFigureFile(`${name}.svg`)));
   const { length } = Buffer.from(htmlPage(data, summarize(data), figures));
   t.true(length < 3e6, `${length} bytes`);
   t.log(`${length} bytes`);
@@ -234,6 +270,43 @@ test("a figure appears only where its data exist", async (t) => {
   for (const caption of captions(path)) t.regex(caption, /\b(6|12) runs|eps left aside/, "every caption says n");
 });
 
+test("figures of runs that are all equal, or all without a score, have labels on their axes and no complaint", (t) => {
+  const said: unknown[] = [];
+  const { error, warn } = console;
+  const flat = (value: number | null): [number, number][] => (value === null ? [] : [10, 20].map((x) => [x, value]));
+  const cellOf = (score: number | null, steps: number): ReportCell => ({
+    ...{ stage: "only", task: "toy", recipe: `steps ${steps}`, family: "same", planned: 6, disagreement: null },
+    ...{ published: {}, choice: null },
+    config: syntheticTrial("same", "toy", 0, { steps, optimizer: { biasCorrection: false } }).config,
+    runs: [0, 1].flatMap((initSeed) =>
+      [5, 6, 7].map((orderSeed) => ({
+        ...{ id: "0123456789abcdef", seed: `init ${initSeed}, order ${orderSeed}` },
+        result: syntheticResult(score, { seeds: { seed: 0, initSeed, orderSeed }, steps }),
+        curves: { loss: flat(score ?? NaN), validation: flat(score), distances: { "blocks.0": flat(score && 0) } },
+      })),
+    ),
+  });
+  for (const score of [0.5, 0.527, 0, 1, null]) {
+    Object.assign(console, { error: said.push.bind(said), warn: said.push.bind(said) });
+    let figures: Figure[];
+    try {
+      const cells = [cellOf(score, 40), cellOf(score, 80)];
+      figures = figuresOf({ title: "Flat", description: null, cells, failed: [], later: [] });
+    } finally {
+      Object.assign(console, { error, warn });
+    }
+    t.deepEqual(said, []);
+    t.is(figures.length, score === null ? 1 : 11);
+    for (const { name, svg } of figures) {
+      t.notRegex(svg, /NaN|undefined|Infinity/, `${name} of ${score}`);
+      // Numbers along the y axis end where the axis begins.
+      const labels = [...svg.matchAll(/<text[^>]*text-anchor="end"[^>]*>(-?[\d.]+)</g)];
+      if (!name.startsWith("seeds")) t.true(labels.length >= 3, `${name} of ${score}: ${labels.length} labels`);
+      for (const [, label = ""] of labels) t.true(label.length <= 6, `${name} of ${score}: ${label}`);
+    }
+  }
+});
+
 test("the grid of seeds shows every run and the deviations that NumPy gives along rows and columns", async (t) => {
   const seeds = [0, 1].flatMap((initSeed) => [5, 6, 7].map((orderSeed) => ({ initSeed, orderSeed })));
   const folder = await study(t, [{ recipe: "r", scores: [0.61, 0.72, 0.65, 0.75, 0.8, 0.7], seeds }]);
@@ -260,6 +333,95 @@ test("runs of several lengths make a line per recipe, with a point per length", 
   for (const said of ["Standard", "Re-init", "100", "200"]) t.true(svg.includes(`>${said}</text>`), said);
   t.true(captions(path).some((caption) => caption.startsWith("2 runs each. Lines are means over runs, bands")));
 });
+
+/** Two stages on one task, of which the second has a run of the first. */
+const stages: SyntheticCell[] = [
+  { ...biased, stage: "tuning", config: { optimizer: { biasCorrection: false } } },
+  { ...debiased, stage: "tuning" },
+  { ...debiased, stage: "final" },
+  { ...debiased, stage: "final", recipe: "longer", steps: 240 },
+];
+
+test("with several stages, titles, headings and printed tables name theirs; with one they do not", async (t) => {
+  const several = await study(t, stages);
+  const html = readFileSync((await writeReport([several], several)).path, "utf8");
+  const headings = [...html.matchAll(/<h2>([^<]*)/g)].map(([, heading]) => heading);
+  t.deepEqual(headings, [
+    ...["toy (tuning)", "Compared with “biased”, toy (tuning)"],
+    ...["toy (final)", "Compared with “debiased”, toy (final)"],
+  ]);
+  const titles = [...html.matchAll(/aria-label="([^"]*)/g)].map(([, title = ""]) => title);
+  t.is(new Set(titles).size, titles.length, "no two figures have one title");
+  t.deepEqual(
+    titles.filter((title) => title.startsWith("Test")),
+    ["Test accuracy on toy (tuning)", "Test accuracy on toy (final)"],
+  );
+  t.true(drawn(several, "scores-2").includes(">Test accuracy on toy (final)</text>"));
+  t.regex(html, /<th scope="row">biased<\/th><td>toy \(tuning\)<\/td>/);
+  t.true(captions(join(several, "report.html")).some((caption) => caption.includes("toy (tuning): step 40")));
+  t.deepEqual(printed(summarize(await readStudy(several))), ["toy (tuning)", "toy (final)"]);
+
+  const one = await study(t, [biased, debiased]);
+  t.notRegex(readFileSync((await writeReport([one], one)).path, "utf8"), /toy \(/);
+  t.deepEqual(printed(summarize(await readStudy(one))), ["toy"]);
+});
+
+test("a run that is in several cells counts once, with its time", async (t) => {
+  const folder = await study(t, stages);
+  const html = readFileSync((await writeReport([folder], folder)).path, "utf8");
+  // Nine runs of six seconds; those of "debiased" are in both stages.
+  t.regex(html, /<p class="facts">9 runs · [^<]* · 54 s of computing</);
+  t.regex(html, /<summary>All 9 runs, in each of their cells</);
+});
+
+test("the page names runs that failed and cells that wait for a choice, and says nothing where there are none", async (t) => {
+  const missing = async (folder: string): Promise<string | undefined> =>
+    /<p class="missing">([^<]*)/.exec(readFileSync((await writeReport([folder], folder)).path, "utf8"))?.[1];
+  const folder = await study(t, [
+    { recipe: "wide", scores: [0.7, undefined, undefined] },
+    { recipe: "deep", scores: [0.8, 0.81, undefined] },
+  ]);
+  t.is(await missing(folder), undefined, "a run that is not finished has not failed");
+
+  const { study: header, trials } = await requireManifest(folder);
+  const cells = ["toy", "other"].map((task): PlannedCell => {
+    const select = { stage: "only", recipe: null, own: {}, seeds: [], choice: null };
+    return { stage: "final", task, recipe: "best", grid: null, select, expected: null };
+  });
+  await writeManifest(folder, { study: { ...header, cells: [...(header.cells ?? []), ...cells] }, trials });
+  await recordFailure(folder, trials[1]!, new ConfigError("the first reason."));
+  await recordFailure(folder, trials[5]!, new ConfigError("a < b"));
+  t.is(
+    await missing(folder),
+    "2 runs failed and are not in these numbers: “wide” on toy (only), seed 1 (the first reason); " +
+      "“deep” on toy (only), seed 2 (a &#60; b). " +
+      "“best” on toy (final), other (final) waits for the choice in stage “only”.",
+  );
+});
+
+test("of many failed runs the page names five", async (t) => {
+  const folder = await study(t, [{ recipe: "wide", scores: [0.7, ...Array.from({ length: 7 }, () => undefined)] }]);
+  const { trials } = await requireManifest(folder);
+  for (const trial of trials.slice(1)) await recordFailure(folder, trial, new ConfigError("no room"));
+  const html = readFileSync((await writeReport([folder], folder)).path, "utf8");
+  t.regex(html, /7 runs failed and are not in these numbers: “wide” on toy, seed 1 \(no room\);.* and 2 more\.</);
+});
+
+/** What stands before "test accuracy" in the tables that are printed. */
+function printed(summaries: readonly CellSummary[]): string[] {
+  const { write } = process.stdout;
+  let text = "";
+  process.stdout.write = (chunk: string | Uint8Array) => {
+    text += chunk.toString();
+    return true;
+  };
+  try {
+    printReport(summaries);
+  } finally {
+    process.stdout.write = write;
+  }
+  return [...text.matchAll(/^(.*): test accuracy/gm)].map(([, name = ""]) => name);
+}
 
 test("published numbers stand beside ours, with a mark where Welch's test tells them apart", async (t) => {
   const published = (mean: number): SyntheticCell["expected"] => ({
@@ -293,6 +455,38 @@ test("several tasks make a table in the paper's layout: more tasks than recipes 
   t.regex(table, /Task<\/th>.*Standard<\/th>.*Re-init<\/th>/s);
   t.is(table.match(/<strong>71\.0 ± 1\.0<\/strong>\*†/g)?.length, 3, "the best, and above the first recipe");
   t.is(table.match(/<td>61\.0 ± 1\.0<\/td>/g)?.length, 3);
+});
+
+test("bold means the same in the table of a task as in that of all tasks, and is explained there", async (t) => {
+  const folder = await study(t, [
+    { recipe: "low", scores: [0.5, 0.51, 0.52] },
+    { recipe: "level", scores: [0.69, 0.7, 0.72] },
+    { recipe: "best", scores: [0.7, 0.71, 0.72] },
+  ]);
+  const results = async (): Promise<string> => {
+    const html = readFileSync((await writeReport([folder], folder)).path, "utf8");
+    return /<h2>Results<\/h2>.*?<\/section>/s.exec(html)?.[0] ?? "";
+  };
+  const several = await results();
+  t.deepEqual(
+    [...several.matchAll(/<strong>([^ ]*)/g)].map(([, bold]) => bold),
+    ["70.3", "71.0"],
+  );
+  t.regex(several, /Bold: the best mean, or not significantly below it/);
+
+  await writeSyntheticStudy(folder, [{ recipe: "alone", scores: [0.7, 0.71] }]);
+  t.notRegex(await results(), /<strong>|Bold/);
+});
+
+test("runs of several versions of the numerics are said not to have run on the same", async (t) => {
+  const folder = await study(t, [biased]);
+  const footer = async (): Promise<string> =>
+    /<footer>(.*)<\/footer>/.exec(readFileSync((await writeReport([folder], folder)).path, "utf8"))?.[1] ?? "";
+  t.regex(await footer(), /^steadytune 0\.1\.0 \(numerics 1\), libtorch 2\.15\.0/);
+  const path = join(folder, "trials/biased-toy-1/result.json");
+  const result = JSON.parse(readFileSync(path, "utf8")) as RunResult;
+  writeFileSync(path, JSON.stringify({ ...result, versions: { ...result.versions, numerics: 2 } }));
+  t.regex(await footer(), /did not all run on the same:.*numerics 1.*; .*numerics 2/);
 });
 
 test("cells that differ only in their number format are set beside each other", async (t) => {

@@ -65,3 +65,9 @@ test("seeds of another version of the numerics are not mixed in", async (t) => {
   await writeManifest(output, { ...manifest, trials });
   await t.throwsAsync(addSeeds(output, 1), { instanceOf: StateError, message: /version 0 of the numerics/ });
 });
+
+test("the number of seeds to add is a whole number over 0", async (t) => {
+  for (const count of [0, -3, 1.5]) {
+    await t.throwsAsync(addSeeds(temporaryFolder(t), count), { instanceOf: ConfigError, message: /seeds to add/ });
+  }
+});

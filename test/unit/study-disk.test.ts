@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, statfsSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import test from "ava";
 import { resolveConfig } from "#src/config/resolve.js";
@@ -81,11 +81,27 @@ test("an intermediate task that runs share leaves its weights once", async (t) =
 test("a study that the disk has no room for is refused before it begins", async (t) => {
   const folder = temporaryFolder(t);
   const trial = { ...syntheticTrial("r", "toy", 0), config: tinyConfig(folder, { keep: "none", steps: 10 }) };
-  await t.notThrowsAsync(refuseFullDisk(folder, [trial], 1));
-  await t.throwsAsync(refuseFullDisk(folder, [trial], 1e12), {
+  const tooMany = { count: 1e12, flag: "--workers" as const };
+  await t.notThrowsAsync(refuseFullDisk(folder, [trial], { count: 1, flag: "--workers" }));
+  await t.throwsAsync(refuseFullDisk(folder, [trial], tooMany), {
     instanceOf: OutputError,
-    message: /needs about [\d.]+ GB in .*, where [\d.]+ GB are free/,
+    message: /needs about [\d.]+ GB in .*, where [\d.]+ GB are free: 0\.\d MB stay, and [\d.]+ GB hold the states/,
   });
   const gone = { ...trial, config: { ...trial.config, data: join(folder, "gone.csv") } };
-  await t.notThrowsAsync(refuseFullDisk(folder, [gone], 1e12), "the trial itself tells what is wrong with it");
+  await t.notThrowsAsync(refuseFullDisk(folder, [gone], tooMany), "the trial itself tells what is wrong with it");
+});
+
+test("states that runs left when they were cut off need no room a second time", async (t) => {
+  const folder = temporaryFolder(t);
+  const trial = { ...syntheticTrial("r", "toy", 0), config: tinyConfig(folder, { keep: "none", steps: 10 }) };
+  const { bavail, bsize } = statfsSync(folder);
+  const one = (await diskNeeded([{ config: trial.config, runs: 1 }], 1)).states;
+  const running = { count: Math.ceil((1.01 * bavail * bsize) / one), flag: "--parallel" as const };
+  await t.throwsAsync(refuseFullDisk(folder, [trial], running), { instanceOf: OutputError });
+  const work = join(folder, "work", trial.id);
+  mkdirSync(work, { recursive: true });
+  writeFileSync(join(work, "state.bin"), "");
+  // A hole in a file takes no room on the disk; its size counts.
+  truncateSync(join(work, "state.bin"), Math.ceil(0.1 * bavail * bsize));
+  await t.notThrowsAsync(refuseFullDisk(folder, [trial], running));
 });

@@ -63,6 +63,24 @@ test("a study without tasks has one, named after its data", (t) => {
   );
 });
 
+test("a study without tasks can expect numbers, and name recipes' tasks, by what its data are called", (t) => {
+  const recipes = [{ name: "only", tasks: ["tickets"], expected: { tickets: { test: { mean: 90, source: "us" } } } }];
+  const { cells } = parseStudy(
+    { name: "s", base: { data: "data/tickets.csv" }, stages: [{ name: "a", recipes, seeds: 1 }] },
+    { source: "study.json", folder: "." },
+  );
+  t.like(cells, [{ task: "tickets", expected: { test: { mean: 90 } } }]);
+});
+
+test("a study in memory is checked as a file is, and its name can be a folder's", (t) => {
+  const parse = (study: unknown) => () => parseStudy(study as StudyFile, { source: "mine", folder: "." });
+  t.throws(parse({ name: "x" }), { instanceOf: ConfigError, message: 'mine: the study lacks "stages"' });
+  for (const name of ["../x", "a/b", ".."]) {
+    const stages = [{ name: "a", recipes: [{ name: "r" }], seeds: 1 }];
+    t.throws(parse({ name, stages }), { instanceOf: ConfigError, message: /name must match pattern/ }, name);
+  }
+});
+
 test("a recipe may extend one that ships with steadytune, or a file beside the study", async (t) => {
   const folder = temporaryFolder(t);
   writeFileSync(join(folder, "mine.json"), JSON.stringify({ extends: "original-bert", epochs: 5 }));

@@ -157,6 +157,16 @@ test("a cell that now means something else is refused, and taken over only by pl
   t.true(manifest.trials.every(({ config }) => config.batchSize === 8));
 });
 
+test("a study is not planned into a folder where its report would replace a study's file", async (t) => {
+  const folder = place(t);
+  writeFileSync(join(folder, "study.json"), '{"name": "mine", "stages": []}');
+  await t.throwsAsync(planStudy(ticketStudy(folder), folder), {
+    instanceOf: ConfigError,
+    message: /study.json is a study's file/,
+  });
+  t.is(await readManifest(folder), null);
+});
+
 test("trials of one place with other data are told apart from those with another config", (t) => {
   const planned = syntheticTrial("r", "toy", 0);
   const other = { ...planned, id: "other", fingerprint: { ...planned.fingerprint, data: "changed" } };

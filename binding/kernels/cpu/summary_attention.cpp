@@ -85,7 +85,7 @@ std::tuple<at::Tensor, at::Tensor> summary_attention_backward(
   const char* op = "summary_attention_backward";
   check_summary_attention(op, query, key_value, row_offsets, row_numbers, positions, heads);
   check_offsets(op, row_offsets, key_value.size(0));
-  check_summary_attention_grads(op, grad_output, query, logsumexp, heads);
+  check_query_grads(op, grad_output, query, logsumexp, heads);
   const int64_t rows = query.size(0);
   const int64_t hidden = query.size(1);
   const DropoutDraw draw = host_draw(op, p, seed, layer, site, step, counter, query);

@@ -10,7 +10,7 @@
 
 // Attention of one head over one row, all in float32. Queries go in tiles whose scores against every key of the row are
 // held at once, so the softmax needs no second pass and no [length, length] buffer exists. Operands are first packed
-// into contiguous, padded scratch: tokens lie 3 * hidden elements apart, which is unkind to caches and pages.
+// into contiguous, padded scratch: tokens lie up to 3 * hidden elements apart, which is unkind to caches and pages.
 namespace steadytune::kernels::cpu {
 namespace {
 
@@ -232,50 +232,71 @@ void softmax_backward(float* scores, float* grad_scores, const float* factors, f
   }
 }
 
+/// From a tile's scores to the logarithms of its denominators and its output, `hidden` elements from query to query.
+template <typename Scalar>
+void weigh_values(const HeadShape& shape, const Tile& tile, const MaskTile* mask, float* scores, const float* value,
+                  float* scratch_output, float* logsumexp, Scalar* output, int64_t hidden) {
+  float largest[max_attention_tile];
+  float sums[max_attention_tile];
+  for (int64_t query = 0; query < tile.queries; ++query) {
+    float* of_query = scores + query * shape.padded_length;
+    std::tie(largest[query], sums[query]) = mask != nullptr
+                                                ? exponentials<true>(of_query, mask->of(query), tile.padded_keys)
+                                                : exponentials<false>(of_query, nullptr, tile.padded_keys);
+  }
+  for (int64_t query = 0; query < tile.queries; query += width) {
+    const int64_t size = std::min(width, tile.queries - query);
+    (Vec::loadu(largest + query, size) + Vec::loadu(sums + query, size).log()).store(logsumexp + query, size);
+  }
+  const int64_t padded = shape.padded_head_size;
+  multiply<false>(tile.queries, padded, tile.keys, scores, shape.padded_length, 1, value, padded, scratch_output,
+                  padded);
+  for (int64_t query = 0; query < tile.queries; ++query) {
+    unpack_rows(scratch_output + query * padded, padded, 1, shape.head_size, 1.0f / sums[query],
+                output + query * hidden, hidden);
+  }
+}
+
+/// softmax_backward for every query of a tile.
+inline void softmax_backward_tile(const HeadShape& shape, const Tile& tile, const MaskTile* mask, float* scores,
+                                  float* grad_scores, const float* logsumexp) {
+  for (int64_t query = 0; query < tile.queries; ++query) {
+    const int64_t line = query * shape.padded_length;
+    if (mask != nullptr) {
+      softmax_backward<true>(scores + line, grad_scores + line, mask->of(query), logsumexp[query], tile.padded_keys);
+    } else {
+      softmax_backward<false>(scores + line, grad_scores + line, nullptr, logsumexp[query], tile.padded_keys);
+    }
+  }
+}
+
 template <typename Scalar>
 void attention_forward_head(const AttentionForward<Scalar>& task, int64_t head, Range queries_of_task,
                             const DropoutLanes& dropout, const HeadShape& shape, ForwardScratch& scratch) {
   const AttentionRow<Scalar>& row = task.row;
   const int64_t hidden = row.heads * row.head_size;
-  const int64_t stride = 3 * hidden;
   const int64_t padded = shape.padded_head_size;
-  const Scalar* qkv = row.qkv + head * row.head_size;
+  const Scalar* key = row.key_value + head * row.head_size;
   const float scale = 1.0f / std::sqrt(static_cast<float>(row.head_size));
   const bool masked = dropout.drops();
 
   // The keys are only needed transposed; the values then take their place.
-  pack_head(shape, qkv + hidden, stride, scratch.value);
+  pack_head(shape, key, row.key_value_stride, scratch.value);
   transpose(scratch.value, shape.padded_length, padded, scratch.key_transposed);
-  pack_head(shape, qkv + 2 * hidden, stride, scratch.value);
+  pack_head(shape, key + hidden, row.key_value_stride, scratch.value);
 
   for (int64_t begin = queries_of_task.begin; begin < queries_of_task.end; begin += shape.tile) {
     const Tile tile(shape, begin, queries_of_task.end, row.causal);
     const int64_t queries = tile.queries;
-    pack_rows(qkv + begin * stride, stride, queries, shape.head_size, scale, scratch.query, padded);
+    pack_rows(row.query + begin * row.query_stride + head * row.head_size, row.query_stride, queries, shape.head_size,
+              scale, scratch.query, padded);
     score(shape, tile, scratch.query, scratch.key_transposed, scratch.scores);
     if (masked) {
       scratch.mask.draw(dropout, row.row, head, tile);
     }
-    float largest[max_attention_tile];
-    float sums[max_attention_tile];
-    for (int64_t query = 0; query < queries; ++query) {
-      float* scores = scratch.scores + query * shape.padded_length;
-      std::tie(largest[query], sums[query]) = masked
-                                                  ? exponentials<true>(scores, scratch.mask.of(query), tile.padded_keys)
-                                                  : exponentials<false>(scores, nullptr, tile.padded_keys);
-    }
-    for (int64_t query = 0; query < queries; query += width) {
-      const int64_t size = std::min(width, queries - query);
-      (Vec::loadu(largest + query, size) + Vec::loadu(sums + query, size).log())
-          .store(task.logsumexp + head * task.logsumexp_stride + begin + query, size);
-    }
-    multiply<false>(queries, padded, tile.keys, scratch.scores, shape.padded_length, 1, scratch.value, padded,
-                    scratch.output, padded);
-    Scalar* output = task.output + begin * hidden + head * row.head_size;
-    for (int64_t query = 0; query < queries; ++query) {
-      unpack_rows(scratch.output + query * padded, padded, 1, shape.head_size, 1.0f / sums[query],
-                  output + query * hidden, hidden);
-    }
+    weigh_values(shape, tile, masked ? &scratch.mask : nullptr, scratch.scores, scratch.value, scratch.output,
+                 task.logsumexp + head * task.logsumexp_stride + begin,
+                 task.output + begin * hidden + head * row.head_size, hidden);
   }
 }
 
@@ -284,19 +305,18 @@ void attention_backward_head(const AttentionBackward<Scalar>& task, int64_t head
                              const HeadShape& shape, BackwardScratch& scratch) {
   const AttentionRow<Scalar>& row = task.row;
   const int64_t hidden = row.heads * row.head_size;
-  const int64_t stride = 3 * hidden;
   const int64_t padded = shape.padded_head_size;
   const int64_t padded_length = shape.padded_length;
-  const Scalar* qkv = row.qkv + head * row.head_size;
-  const Scalar* grad_output = task.grad_output + head * row.head_size;
-  Scalar* grad_qkv = task.grad_qkv + head * row.head_size;
+  const int64_t first = head * row.head_size;
+  const Scalar* key = row.key_value + first;
+  const Scalar* grad_output = task.grad_output + first;
   const float scale = 1.0f / std::sqrt(static_cast<float>(row.head_size));
   const bool masked = dropout.drops();
 
   // The values are only needed transposed; their gradient then takes the place they were packed in.
-  pack_head(shape, qkv + 2 * hidden, stride, scratch.grad_value);
+  pack_head(shape, key + hidden, row.key_value_stride, scratch.grad_value);
   transpose(scratch.grad_value, padded_length, padded, scratch.value_transposed);
-  pack_head(shape, qkv + hidden, stride, scratch.key);
+  pack_head(shape, key, row.key_value_stride, scratch.key);
   transpose(scratch.key, padded_length, padded, scratch.key_transposed);
   zero(scratch.grad_value, shape.length * padded);
   zero(scratch.grad_key, shape.length * padded);
@@ -304,7 +324,8 @@ void attention_backward_head(const AttentionBackward<Scalar>& task, int64_t head
   for (int64_t begin = 0; begin < shape.length; begin += shape.tile) {
     const Tile tile(shape, begin, shape.length, row.causal);
     const int64_t queries = tile.queries;
-    pack_rows(qkv + begin * stride, stride, queries, shape.head_size, scale, scratch.query, padded);
+    pack_rows(row.query + begin * row.query_stride + head * row.head_size, row.query_stride, queries, shape.head_size,
+              scale, scratch.query, padded);
     pack_rows(grad_output + begin * hidden, hidden, queries, shape.head_size, 1.0f, scratch.grad_output, padded);
     score(shape, tile, scratch.query, scratch.key_transposed, scratch.scores);
     multiply<false>(queries, tile.padded_keys, shape.head_size, scratch.grad_output, padded, 1,
@@ -312,16 +333,8 @@ void attention_backward_head(const AttentionBackward<Scalar>& task, int64_t head
     if (masked) {
       scratch.mask.draw(dropout, row.row, head, tile);
     }
-    for (int64_t query = 0; query < queries; ++query) {
-      float* scores = scratch.scores + query * padded_length;
-      float* grad_scores = scratch.grad_scores + query * padded_length;
-      const float logsumexp = task.logsumexp[head * task.logsumexp_stride + begin + query];
-      if (masked) {
-        softmax_backward<true>(scores, grad_scores, scratch.mask.of(query), logsumexp, tile.padded_keys);
-      } else {
-        softmax_backward<false>(scores, grad_scores, nullptr, logsumexp, tile.padded_keys);
-      }
-    }
+    softmax_backward_tile(shape, tile, masked ? &scratch.mask : nullptr, scratch.scores, scratch.grad_scores,
+                          task.logsumexp + head * task.logsumexp_stride + begin);
     // The query was packed with the scale in it, so the gradient of the key is complete; the query's own is not.
     multiply<true>(tile.keys, padded, queries, scratch.scores, 1, padded_length, scratch.grad_output, padded,
                    scratch.grad_value, padded);
@@ -329,10 +342,12 @@ void attention_backward_head(const AttentionBackward<Scalar>& task, int64_t head
                    scratch.grad_key, padded);
     multiply<false>(queries, padded, tile.keys, scratch.grad_scores, padded_length, 1, scratch.key, padded,
                     scratch.grad_query, padded);
-    unpack_rows(scratch.grad_query, padded, queries, shape.head_size, scale, grad_qkv + begin * stride, stride);
+    unpack_rows(scratch.grad_query, padded, queries, shape.head_size, scale,
+                task.grad_query + begin * row.query_stride + first, row.query_stride);
   }
-  unpack_rows(scratch.grad_key, padded, shape.length, shape.head_size, 1.0f, grad_qkv + hidden, stride);
-  unpack_rows(scratch.grad_value, padded, shape.length, shape.head_size, 1.0f, grad_qkv + 2 * hidden, stride);
+  Scalar* grad_key = task.grad_key_value + first;
+  unpack_rows(scratch.grad_key, padded, shape.length, shape.head_size, 1.0f, grad_key, row.key_value_stride);
+  unpack_rows(scratch.grad_value, padded, shape.length, shape.head_size, 1.0f, grad_key + hidden, row.key_value_stride);
 }
 
 template <typename Scalar>

@@ -23,8 +23,12 @@ struct Range {
 /// One row of packed attention, as both directions see it. Scalar is float or c10::BFloat16.
 template <typename Scalar>
 struct AttentionRow {
-  /// [length, 3 * heads * head_size]: query, key, value of the row's first token.
-  const Scalar* qkv;
+  /// [length, heads * head_size], tokens `query_stride` elements apart.
+  const Scalar* query;
+  int64_t query_stride;
+  /// [length, 2 * heads * head_size], keys in front of values, tokens `key_value_stride` elements apart.
+  const Scalar* key_value;
+  int64_t key_value_stride;
   int64_t length;
   int64_t heads;
   int64_t head_size;
@@ -52,8 +56,9 @@ struct AttentionBackward {
   /// [heads, logsumexp_stride], at the row's first token.
   const float* logsumexp;
   int64_t logsumexp_stride;
-  /// [length, 3 * heads * head_size]
-  Scalar* grad_qkv;
+  /// They lie as what they are the gradients of.
+  Scalar* grad_query;
+  Scalar* grad_key_value;
 };
 
 /// A row of which one query alone asks.
@@ -90,6 +95,51 @@ struct SummaryBackward {
   int64_t logsumexp_stride;
   Scalar* grad_query;
   Scalar* grad_key_value;
+};
+
+/// One row of XLNet's attention, of which some tokens ask; [.., heads * head_size] everything but the segments.
+template <typename Scalar>
+struct RelativeRow {
+  const Scalar* query;
+  const Scalar* key;
+  const Scalar* value;
+  /// Query i and key j have number queries - i + j.
+  const Scalar* relative;
+  /// Of content, position and segment; then the two segments.
+  const float* vectors;
+  /// [length]
+  const int32_t* segments;
+  int64_t queries;
+  int64_t length;
+  int64_t heads;
+  int64_t head_size;
+  /// Number of the row in the data set.
+  uint32_t row;
+  /// The first query's place in the row.
+  int64_t position;
+};
+
+template <typename Scalar>
+struct RelativeForward {
+  RelativeRow<Scalar> row;
+  Scalar* output;
+  /// [heads, logsumexp_stride], at the row's first query.
+  float* logsumexp;
+  int64_t logsumexp_stride;
+};
+
+template <typename Scalar>
+struct RelativeBackward {
+  RelativeRow<Scalar> row;
+  const Scalar* grad_output;
+  const float* logsumexp;
+  int64_t logsumexp_stride;
+  Scalar* grad_query;
+  Scalar* grad_key;
+  Scalar* grad_value;
+  Scalar* grad_relative;
+  /// Of this row alone.
+  float* grad_vectors;
 };
 
 /// Where a token-wise mask is drawn: row and position of each token.
@@ -186,6 +236,11 @@ struct ScalarKernels {
   void (*summary_attention)(const SummaryForward<Scalar>& row, Range heads, const DropoutDraw& draw, float* scratch);
   void (*summary_attention_backward)(const SummaryBackward<Scalar>& row, Range heads, const DropoutDraw& draw,
                                      float* scratch);
+  /// Some heads of one row, and some queries of them, counted from the first that asks.
+  void (*relative_attention)(const RelativeForward<Scalar>& row, Range heads, Range queries, const DropoutDraw& draw,
+                             float* scratch);
+  void (*relative_attention_backward)(const RelativeBackward<Scalar>& row, Range heads, const DropoutDraw& draw,
+                                      float* scratch);
   /// The following take `count` tokens of `columns`. `grad_bias` [columns] becomes the sum over these tokens alone.
   void (*bias_activation)(Activation activation, const Scalar* x, const float* bias, Scalar* y, const TokenMask& mask,
                           int64_t count, int64_t columns);
@@ -220,6 +275,8 @@ struct VectorKernels {
   int64_t (*attention_forward_scratch)(int64_t length, int64_t head_size);
   int64_t (*attention_backward_scratch)(int64_t length, int64_t head_size);
   int64_t (*summary_attention_scratch)(int64_t length, int64_t head_size);
+  int64_t (*relative_attention_scratch)(int64_t length, int64_t head_size);
+  int64_t (*relative_attention_backward_scratch)(int64_t length, int64_t head_size);
   /// Factors of the elements [first, first + count) of one parameter; `first` is a multiple of 8.
   void (*mixout_factors)(const MixoutDraw& draw, int64_t first, int64_t count, float* factors);
   /// Sum of squared differences, in double.

@@ -7,6 +7,7 @@
 #include "kernels/cpu/vector_embeddings.h"
 #include "kernels/cpu/vector_mixout.h"
 #include "kernels/cpu/vector_norm.h"
+#include "kernels/cpu/vector_relative_attention.h"
 #include "kernels/cpu/vector_summary_attention.h"
 
 namespace steadytune::kernels::cpu {
@@ -19,6 +20,8 @@ constexpr ScalarKernels<Scalar> scalar_kernels = {
     .attention_backward = attention_backward<Scalar>,
     .summary_attention = summary_attention<Scalar>,
     .summary_attention_backward = summary_attention_backward<Scalar>,
+    .relative_attention = relative_attention<Scalar>,
+    .relative_attention_backward = relative_attention_backward<Scalar>,
     .bias_activation = bias_activation<Scalar>,
     .bias_activation_backward = bias_activation_backward<Scalar>,
     .add_norm = add_norm<Scalar>,
@@ -40,6 +43,8 @@ constexpr VectorKernels vector_table(const char* name) {
       .attention_forward_scratch = scratch_floats<ForwardScratch>,
       .attention_backward_scratch = scratch_floats<BackwardScratch>,
       .summary_attention_scratch = scratch_floats<SummaryScratch>,
+      .relative_attention_scratch = relative_scratch_floats<RelativeForwardScratch>,
+      .relative_attention_backward_scratch = relative_scratch_floats<RelativeBackwardScratch>,
       .mixout_factors = mixout_factors,
       .squared_distance = squared_distance,
   };

@@ -153,16 +153,26 @@ struct AttentionBatch {
 
 inline constexpr int64_t most_head_size = 128;
 
-/// `qkv` [tokens, 3 * heads * head_size], `output` [tokens, heads * head_size], `logsumexp` [heads, tokens].
+/// Queries [tokens, heads * head_size], and keys with the values behind them, [tokens, 2 * heads * head_size]: elements
+/// from token to token each. Or the gradients of these.
 template <typename Scalar>
-cudaError_t attention(cudaStream_t stream, const AttentionBatch& batch, const DeviceDraw& draw, const Scalar* qkv,
-                      Scalar* output, float* logsumexp);
+struct AttentionTokens {
+  Scalar* query;
+  int64_t query_stride;
+  Scalar* key_value;
+  int64_t key_value_stride;
+};
+
+/// `output` [tokens, heads * head_size], `logsumexp` [heads, tokens].
+template <typename Scalar>
+cudaError_t attention(cudaStream_t stream, const AttentionBatch& batch, const DeviceDraw& draw,
+                      const AttentionTokens<const Scalar>& tokens, Scalar* output, float* logsumexp);
 
 /// `means` is scratch in the shape of `logsumexp`.
 template <typename Scalar>
 cudaError_t attention_backward(cudaStream_t stream, const AttentionBatch& batch, const DeviceDraw& draw,
-                               const Scalar* grad_output, const Scalar* qkv, const float* logsumexp, float* means,
-                               Scalar* grad_qkv);
+                               const Scalar* grad_output, const AttentionTokens<const Scalar>& tokens,
+                               const float* logsumexp, float* means, const AttentionTokens<Scalar>& grads);
 
 /// Attention of one query per row: `query` and `output` [rows, heads * head_size], `key_value`
 /// [tokens, 2 * heads * head_size], `logsumexp` [heads, rows].
@@ -182,6 +192,51 @@ template <typename Scalar>
 cudaError_t summary_attention_backward(cudaStream_t stream, const SummaryAttention<Scalar>& tensors,
                                        const DeviceDraw& draw, const Scalar* grad_output, const float* logsumexp,
                                        Scalar* grad_query, Scalar* grad_key_value);
+
+/// XLNet's attention: `query` [queries, h], `key` and `value` [tokens, h], `relative` [tokens + queries, h], `vectors`
+/// [5, h]; h = heads * head_size.
+template <typename Scalar>
+struct RelativeAttention {
+  /// By its keys.
+  AttentionBatch batch;
+  /// [rows + 1], from 0, of the tokens that ask; those behind the last one belong to no row.
+  const int32_t* query_offsets;
+  int64_t queries;
+  /// [rows], the place in its row of the first token that asks.
+  const int32_t* query_positions;
+  /// [tokens]
+  const int32_t* segments;
+  const Scalar* query;
+  const Scalar* key;
+  const Scalar* value;
+  const Scalar* relative;
+  const float* vectors;
+};
+
+/// `output` [queries, h], `logsumexp` [heads, queries].
+template <typename Scalar>
+cudaError_t relative_attention(cudaStream_t stream, const RelativeAttention<Scalar>& tensors, const DeviceDraw& draw,
+                               Scalar* output, float* logsumexp);
+
+template <typename Scalar>
+struct RelativeGradients {
+  Scalar* query;
+  Scalar* key;
+  Scalar* value;
+  Scalar* relative;
+  /// [relative_query_tiles, 5, h]: parts to be added up.
+  float* vectors;
+  /// Scratch in the shape of `logsumexp`.
+  float* means;
+};
+
+/// Tiles of queries that there are at most.
+int64_t relative_query_tiles(int64_t queries, int64_t rows);
+
+template <typename Scalar>
+cudaError_t relative_attention_backward(cudaStream_t stream, const RelativeAttention<Scalar>& tensors,
+                                        const DeviceDraw& draw, const Scalar* grad_output, const float* logsumexp,
+                                        const RelativeGradients<Scalar>& grads);
 
 /// `logits` and their gradients [rows, outputs]. One of `classes` and `scores` [rows] is null.
 struct HeadLosses {

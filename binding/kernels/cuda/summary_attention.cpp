@@ -56,7 +56,7 @@ std::tuple<at::Tensor, at::Tensor> summary_attention_backward_operator(
     int64_t seed, int64_t layer, int64_t site, int64_t step, const std::optional<at::Tensor>& counter) {
   const char* op = "summary_attention_backward";
   const AttentionBatch batch = checked_batch(op, query, key_value, row_offsets, row_numbers, positions, heads);
-  check_summary_attention_grads(op, grad_output, query, logsumexp, heads);
+  check_query_grads(op, grad_output, query, logsumexp, heads);
   const DeviceDraw draw = device_draw(op, p, seed, layer, site, step, counter, query);
   const OnDevice device(op, query);
   at::Tensor grad_query = at::empty_like(query);

@@ -6,7 +6,7 @@ import { interruptible, InterruptedError } from "../interrupt.js";
 import { openTerminal } from "../terminal.js";
 import type { CommonOptions } from "../verb.js";
 import { watchStudy } from "../watch-study.js";
-import { tellFailed } from "./failed.js";
+import { tellEnd } from "./tell-end.js";
 
 /**
  * Runs the trials of an array task, one after the other, with the cores and the device of one. Stopped by Slurm, the
@@ -36,7 +36,7 @@ export async function runTask(folder: string, ids: readonly string[], options: C
     throw error;
   }
   // Cells that wait for a choice wait for other tasks.
-  tellFailed({ ...end, waiting: [] }, folder, terminal);
+  tellEnd({ ...end, waiting: [] }, folder, terminal);
   const added = end.manifest.trials.slice(planned);
   if (task === null || added.length === 0) return;
   try {

@@ -22,7 +22,7 @@ export function defineEstimate(parent: Command): void {
         "among cells counts as the mean over what may be chosen.",
     )
     .argument("<file>", "the study, a JSON file")
-    .option("--workers <n>", "runs side by side (default: as many as cores and memory allow)")
+    .option("--workers <n>", "runs side by side (default: one per GPU; on the CPU as many as cores and memory allow)")
     .action(estimate);
   addCommonOptions(command);
   addChoiceOptions(command);
@@ -41,7 +41,7 @@ async function estimate(file: string, options: EstimateFlags): Promise<void> {
   const wanted = options.workers === undefined ? undefined : wholeNumber("--workers", options.workers, 1, mostWorkers);
   const study = await readStudyFile(file, { overrides: await configFromOptions(options), ...choiceOf(options) });
   const runs = workOf(study).flatMap(({ config, runs }) => Array.from({ length: Math.ceil(runs) }, () => ({ config })));
-  const workers = await workersFor(runs, wanted);
+  const { count: workers } = await workersFor(runs, wanted);
   const terminal = await openTerminal(options);
   const found = await interruptible(terminal, (signal) =>
     estimateStudy(study, {
@@ -70,6 +70,9 @@ async function estimate(file: string, options: EstimateFlags): Promise<void> {
       [0, 1, 3],
     ),
   );
+  if (study.budget !== null && found.seconds > 3600 * study.budget.hours) {
+    terminal.warn(`its budget of ${duration(3_600_000 * study.budget.hours)} ends it before all runs are done`);
+  }
   const { results, weights, states } = found.disk;
   print(
     `${count(Math.round(found.runs), "run")}: about ${duration(seconds * 1000)} with ${count(workers, "worker")}; ` +

@@ -1,4 +1,7 @@
+import { existsSync } from "node:fs";
 import type { Command } from "commander";
+import { nearest } from "../../config/suggest.js";
+import { ConfigError } from "../../errors.js";
 import { addConfigOptions, configFromOptions } from "../config-options.js";
 import { duration } from "../format.js";
 import { interruptible } from "../interrupt.js";
@@ -10,13 +13,14 @@ import { addChoiceOptions, choiceOf, type ChoiceFlags } from "./choice.js";
 import { addExecutorOptions, chosenExecutor, type ExecutorFlags } from "./executor.js";
 import { tellChoices } from "./choices.js";
 import { defaultFolder } from "./folder.js";
-import { mostWorkers, wholeNumber } from "./options.js";
-import { tellFailed } from "./failed.js";
+import { budgetOf, mostWorkers, wholeNumber } from "./options.js";
 import { submit } from "./submit.js";
+import { tellEnd } from "./tell-end.js";
 
 interface StudyFlags extends CommonOptions, ChoiceFlags, ExecutorFlags, Record<string, unknown> {
   output?: string;
   workers?: string;
+  budget?: string;
   replan?: boolean;
 }
 
@@ -28,8 +32,10 @@ export function defineEverything(command: Command): void {
         "command goes on where it was stopped. Config flags go on top of every recipe of the study.",
     )
     .argument("<file>", "the study, a JSON file")
-    .option("--workers <n>", "runs side by side (default: as many as cores and memory allow)")
+    .option("--workers <n>", "runs side by side (default: one per GPU; on the CPU as many as cores and memory allow)")
+    .option("--budget <hours>", "begin no more runs once those that are finished took so long together")
     .option("--replan", "drop planned runs whose config, data or model has changed, instead of refusing to mix them")
+    .allowExcessArguments()
     .action(everything);
   addChoiceOptions(command);
   addExecutorOptions(command);
@@ -52,13 +58,27 @@ export function defineEverything(command: Command): void {
   ]);
 }
 
-async function everything(file: string, options: StudyFlags): Promise<void> {
+/** What is taken for a file and its arguments may have been meant for a verb. */
+function refuseUnknownVerb({ args, commands }: Command): void {
+  const [word = "", ...more] = args;
+  const verbs = commands.map((verb) => verb.name());
+  const near = nearest(word, verbs);
+  if (more.length > 0 || (near !== undefined && !existsSync(word))) {
+    throw new ConfigError(`study has no verb "${word}"`, {
+      hint: near === undefined ? `there are: ${verbs.join(", ")}` : `did you mean "${near}"?`,
+    });
+  }
+}
+
+async function everything(file: string, options: StudyFlags, command: Command): Promise<void> {
+  refuseUnknownVerb(command);
   const [{ readStudyFile }, { planStudy, runStudy }, { writeReport }] = await Promise.all([
     import("../../study/file.js"),
     import("../../study/run.js"),
     import("../../report/write-report.js"),
   ]);
   const workers = options.workers === undefined ? undefined : wholeNumber("--workers", options.workers, 1, mostWorkers);
+  const budget = budgetOf(options);
   const { output: given, ...overrides } = await configFromOptions(options);
   const study = await readStudyFile(file, { overrides, ...choiceOf(options) });
   const output = given ?? defaultFolder(study);
@@ -75,7 +95,8 @@ async function everything(file: string, options: StudyFlags): Promise<void> {
   try {
     end = await interruptible(
       terminal,
-      (signal) => runStudy(study, { output, workers, replan: options.replan, signal, onEvent: watchStudy(terminal) }),
+      (signal) =>
+        runStudy(study, { output, workers, budget, replan: options.replan, signal, onEvent: watchStudy(terminal) }),
       { hint: "the same command goes on where it stopped" },
     );
   } finally {
@@ -89,7 +110,7 @@ async function everything(file: string, options: StudyFlags): Promise<void> {
     terminal.line();
   }
   tellChoices(end.manifest, terminal);
-  tellFailed(end, output, terminal);
+  tellEnd(end, output, terminal);
   terminal.line(`${duration(performance.now() - begunMs)}; the report with figures: ${report.path}`);
   if (study.next !== null) terminal.line(study.next);
 }

@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { ConfigError } from "../../errors.js";
+import type { BudgetConfig } from "../../study/budget.js";
 import { addCommonOptions, type CommonOptions } from "../verb.js";
 
 /** Flags of the verbs that are about a study that is planned. */
@@ -23,6 +24,14 @@ export function wholeNumber(flag: string, text: string, least: number, most: num
   const number = Number(text);
   if (text.trim() !== "" && Number.isInteger(number) && number >= least && number <= most) return number;
   throw new ConfigError(`${flag} must be a whole number from ${least} to ${most}, but is ${text}`);
+}
+
+/** Of the flag --budget. */
+export function budgetOf({ budget }: { budget?: string }): BudgetConfig | undefined {
+  if (budget === undefined) return undefined;
+  const hours = Number(budget);
+  if (budget.trim() !== "" && Number.isFinite(hours) && hours > 0) return { hours };
+  throw new ConfigError(`--budget must be a number of hours over 0, but is ${budget}`);
 }
 
 export const mostWorkers = 1024;

@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { ConfigError } from "../../errors.js";
 import type { StudyEnd } from "../../study/run.js";
 import { duration, howDiverged, score } from "../format.js";
 import { interruptible } from "../interrupt.js";
@@ -9,13 +10,14 @@ import { watchStudy } from "../watch-study.js";
 import { runTask } from "./array-task.js";
 import { addExecutorOptions, chosenExecutor, type ExecutorFlags } from "./executor.js";
 import { tellChoices } from "./choices.js";
-import { tellFailed } from "./failed.js";
 import { studyFolder } from "./folder.js";
-import { mostWorkers, plannedVerb, wholeNumber, type PlannedOptions } from "./options.js";
+import { budgetOf, mostWorkers, plannedVerb, wholeNumber, type PlannedOptions } from "./options.js";
 import { submit } from "./submit.js";
+import { tellEnd } from "./tell-end.js";
 
 interface RunFlags extends PlannedOptions, ExecutorFlags {
   workers?: string;
+  budget?: string;
   index?: string;
   trials?: string;
 }
@@ -26,7 +28,8 @@ export function defineRun(parent: Command): void {
       "Trains every planned trial that is not finished, in any order; again, it does nothing. Several processes may " +
         "run one study at once: they share its trials. Trials that failed are left alone until study retry.",
     )
-    .option("--workers <n>", "runs side by side (default: as many as cores and memory allow)")
+    .option("--workers <n>", "runs side by side (default: one per GPU; on the CPU as many as cores and memory allow)")
+    .option("--budget <hours>", "begin no more runs once those that are finished took so long together")
     .option("--index <n>", "only this trial, by its place in the manifest from 0, in this process: for array jobs")
     .option("--trials <ids>", "only these, with commas between them: what an array task of --executor slurm calls")
     .action(run);
@@ -43,6 +46,8 @@ export function defineRun(parent: Command): void {
 
 async function run(study: string, options: RunFlags): Promise<void> {
   const folder = await studyFolder(study, options.output);
+  const ways = (["index", "trials", "executor"] as const).filter((flag) => options[flag] !== undefined);
+  if (ways.length > 1) throw new ConfigError(`--${ways.join(" and --")} exclude each other`);
   if (options.index !== undefined) return runOne(folder, options.index, options);
   if (options.trials !== undefined) return runTask(folder, options.trials.split(","), options);
   const { requireManifest } = await import("../../study/manifest.js");
@@ -53,13 +58,14 @@ async function run(study: string, options: RunFlags): Promise<void> {
 async function runAll(folder: string, options: RunFlags): Promise<void> {
   const { runPlanned } = await import("../../study/run.js");
   const workers = options.workers === undefined ? undefined : wholeNumber("--workers", options.workers, 1, mostWorkers);
+  const budget = budgetOf(options);
   const terminal = await openTerminal(options);
   const begunMs = performance.now();
   let end: StudyEnd;
   try {
     end = await interruptible(
       terminal,
-      (signal) => runPlanned(folder, { workers, signal, onEvent: watchStudy(terminal) }),
+      (signal) => runPlanned(folder, { workers, budget, signal, onEvent: watchStudy(terminal) }),
       { hint: "the same command goes on where it stopped" },
     );
   } finally {
@@ -70,7 +76,7 @@ async function runAll(folder: string, options: RunFlags): Promise<void> {
     printJson({ folder, trials: end.manifest.trials.length, failed });
   }
   tellChoices(end.manifest, terminal);
-  tellFailed(end, folder, terminal);
+  tellEnd(end, folder, terminal);
   terminal.line(`${duration(performance.now() - begunMs)}; next: steadytune study report ${folder}`);
 }
 

@@ -37,7 +37,9 @@ async function status(study: string, options: PlannedOptions): Promise<void> {
     printJson({ ...now, slurm: slurm instanceof Map ? Object.fromEntries(slurm) : null });
     return;
   }
-  print(`${now.title}: ${now.done + now.diverged} of ${count(now.total, "run")} finished${timeLeft(now)}`);
+  print(
+    `${now.title}: ${now.done + now.diverged} of ${count(now.total, "run")} finished${timeLeft(now)}${timeSpent(now)}`,
+  );
   print("");
   print(
     table(
@@ -71,6 +73,11 @@ function timeLeft({ secondsLeft, workSecondsLeft, atLeast, running }: StudyStatu
   if (secondsLeft !== null) return `; ${least}${duration(1000 * secondsLeft)} left, with ${running} at a time`;
   if (workSecondsLeft === null || workSecondsLeft === 0) return "";
   return `; ${least}${duration(1000 * workSecondsLeft)} of work left, and nothing runs`;
+}
+
+function timeSpent({ budget, secondsSpent }: StudyStatus): string {
+  if (budget === null) return "";
+  return `; ${duration(1000 * secondsSpent)} of a budget of ${duration(3_600_000 * budget.hours)} spent`;
 }
 
 function stepOf({ step, steps, loss, metric, best }: NonNullable<TrialStatus["progress"]>): string {

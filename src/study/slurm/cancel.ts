@@ -11,7 +11,7 @@ export async function cancelTasks(study: string): Promise<string[]> {
   const trials = await trialsInSlurm(study);
   const queued = [...(trials?.values() ?? [])].filter((trial) => trial.queued).map(({ job }) => job);
   const tasks = [...new Set(queued)];
-  // By their arrays where that is all of them: a thousand names would not fit on a command line.
+  // By their arrays, whose other tasks have ended: a thousand names would not fit on a command line.
   const arrays = [...new Set(tasks.map((task) => task.split("_")[0]!))];
   if (arrays.length > 0) await slurmOutput("scancel", arrays);
   return tasks;

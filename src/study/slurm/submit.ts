@@ -75,8 +75,10 @@ export async function submitTrials(manifest: Manifest, options: SubmitOptions): 
     return job;
   };
   if (pending.length > 0) {
-    await refuseFullDisk(folder, pending, Math.min(pending.length, options.parallel ?? pending.length));
     const size = await trialsPerTask(pending.length, manifest, options);
+    // Without --parallel nobody knows how many tasks the cluster will run side by side.
+    const count = Math.min(Math.ceil(pending.length / size), options.parallel ?? 1);
+    await refuseFullDisk(folder, pending, { count, flag: "--parallel" });
     if (first.length > 0) after.push((await submit(first, 1, [])).job);
     if (free.length > 0) await submit(free, size, []);
     if (later.length > 0) await submit(later, size, after);
