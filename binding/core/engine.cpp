@@ -16,15 +16,6 @@
 namespace steadytune {
 namespace {
 
-/// Sum over the batch's rows; the caller divides by the rows of the whole step, so that cutting a step into parts
-/// changes nothing but rounding.
-at::Tensor summed_loss(const EncoderShape& shape, const at::Tensor& logits, const at::Tensor& labels) {
-  if (shape.problem == Problem::classification) {
-    return at::cross_entropy_loss(logits, labels, {}, at::Reduction::Sum);
-  }
-  return at::mse_loss(logits.squeeze(1), labels, at::Reduction::Sum);
-}
-
 std::string group_of(const ParameterInfo& parameter) {
   if (parameter.block) return "blocks." + std::to_string(*parameter.block);
   return parameter.name.substr(0, parameter.name.find('.'));
@@ -262,7 +253,7 @@ void Engine::touch_words(const std::vector<PackedBatch>& parts) {
 at::Tensor Engine::accumulate(const PackedBatch& batch, const DrawKey& draws, int64_t rows_of_step,
                               const std::atomic<bool>& stop) {
   const Model::Output output = model_->forward({batch, draws, stop, form_}, false);
-  const at::Tensor part = summed_loss(shape_, output.logits, batch.labels) / static_cast<double>(rows_of_step);
+  const at::Tensor part = output.loss / static_cast<double>(rows_of_step);
   part.backward();
   return part.detach();
 }
@@ -352,7 +343,7 @@ Late<ForwardResult> Engine::forward(const BatchRows& rows, bool hidden_states, c
   ForwardResult late;
   late.logits = queue_host_copy(output.logits);
   at::Tensor loss;
-  if (batch.labels.defined()) loss = queue_host_copy(summed_loss(shape_, output.logits, batch.labels));
+  if (output.loss.defined()) loss = queue_host_copy(output.loss);
   if (hidden_states) {
     late.hidden_states = queue_host_copy(at::stack(output.hidden_states).to(at::kFloat));
     late.pooled = queue_host_copy(output.pooled);

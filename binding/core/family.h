@@ -2,11 +2,11 @@
 
 #include <string>
 
+#include "kernels/activation.h"
+
 namespace steadytune {
 
 enum class Family { bert, roberta, electra, distilbert, xlnet, bart };
-
-enum class HeadActivation { tanh, gelu, relu };
 
 /// What sets the families apart beyond the sizes in their configs. Heads as transformers' ForSequenceClassification has
 /// them: [dropout], dense, activation, dropout, output.
@@ -14,7 +14,7 @@ struct FamilySwitches {
   const char* name;
   /// The head's dense layer is the pre-trained pooler; elsewhere it is part of a classifier that pre-training lacks.
   bool pooler;
-  HeadActivation head_activation;
+  Activation head_activation;
   /// Dropout before the head's dense layer.
   bool head_input_dropout;
   /// Dropout between attention and its residual; DistilBERT has none there.

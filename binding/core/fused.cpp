@@ -42,14 +42,16 @@ struct Draws {
   }
 };
 
-/// The weight that a pass multiplies with, in the compute dtype.
-at::Tensor weight_of(const DrawKey& draws, const Leaf& leaf) {
-  if (!leaf.mixing || !draws.mixout) return leaf.copy;
+/// The weight that a pass multiplies with: `plain` where the plan does not mix it, else mixed in that dtype.
+at::Tensor weight_of(const DrawKey& draws, const Leaf& leaf, const at::Tensor& plain) {
+  if (!leaf.mixing || !draws.mixout) return plain;
   const auto& [target, p, how, place] = *leaf.mixing;
-  return operators::mixout(leaf.master(), target, std::nullopt, p, how.column, how.exact_gradient,
-                           leaf.copy.scalar_type(), draws.seed, place.layer, place.site, draws.step, draws.part,
-                           draws.counter);
+  return operators::mixout(leaf.master(), target, std::nullopt, p, how.column, how.exact_gradient, plain.scalar_type(),
+                           draws.seed, place.layer, place.site, draws.step, draws.part, draws.counter);
 }
+
+/// In the compute dtype.
+at::Tensor weight_of(const DrawKey& draws, const Leaf& leaf) { return weight_of(draws, leaf, leaf.copy); }
 
 /// The tokens on both sides of a weight: left^T right is a gradient.
 struct Sides {
@@ -492,6 +494,64 @@ struct FeedForwardHalf : torch::CustomClassHolder {
   at::Tensor activated;
 };
 
+/// The head with its loss, in float32. Saved: x, summary, widened and pooled [B, hidden] and the gradient of the logits
+/// [B, outputs], (b + 12) hidden + 4 outputs bytes a row of the batch.
+struct HeadEnd : torch::CustomClassHolder {
+  HeadEnd(const Pass& pass, const Head& head, const at::Tensor& input)
+      : batch(pass.batch),
+        part(head),
+        key(pass.draws),
+        input_draws(Draws::of(pass, head.input_dropout, 0, Site::classifier_input)),
+        draws(Draws::of(pass, head.dropout, 0, Site::classifier)),
+        x(input) {}
+
+  at::Tensor forward() {
+    dense_weight = weight_of(key, part.dense.weight, part.dense.weight.master());
+    output_weight = weight_of(key, part.output.weight, part.output.weight.master());
+    summary = drop(x.to(at::kFloat));
+    const auto labels = batch.labels.defined() ? std::optional(batch.labels) : std::nullopt;
+    at::Tensor loss;
+    std::tie(widened, pooled, logits, loss, grad_logits) = operators::head_loss(
+        summary, dense_weight, part.dense.bias.master(), output_weight, part.output.bias.master(), labels, code(),
+        batch.row_numbers, batch.row_zeros, draws.p, draws.seed, draws.layer, draws.site, draws.step, draws.counter);
+    return loss;
+  }
+
+  /// The gradient of x, undefined where it is not wanted.
+  at::Tensor backward(const at::Tensor& grad, bool x_wanted) {
+    const auto [scaled, grad_widened, grad_dense_bias, grad_output_bias] = operators::head_loss_backward(
+        grad, grad_logits, widened, part.dense.bias.master(), output_weight, code(), batch.row_numbers, batch.row_zeros,
+        draws.p, draws.seed, draws.layer, draws.site, draws.step, draws.counter);
+    add(part.output.bias, grad_output_bias);
+    add_product(key, part.output.weight, scaled, pooled);
+    add(part.dense.bias, grad_dense_bias);
+    add_product(key, part.dense.weight, grad_widened, summary);
+    if (!x_wanted) return {};
+    return drop(product(grad_widened, dense_weight)).to(x.scalar_type());
+  }
+
+  at::Tensor drop(const at::Tensor& values) const {
+    return operators::dropout(values, batch.row_numbers, batch.row_zeros, input_draws.p, input_draws.seed,
+                              input_draws.layer, input_draws.site, input_draws.step, input_draws.counter);
+  }
+
+  int64_t code() const { return static_cast<int64_t>(part.activation); }
+
+  PackedBatch batch;
+  Head part;
+  DrawKey key;
+  Draws input_draws;
+  Draws draws;
+  at::Tensor x;
+  at::Tensor dense_weight;
+  at::Tensor output_weight;
+  at::Tensor summary;
+  at::Tensor widened;
+  at::Tensor pooled;
+  at::Tensor logits;
+  at::Tensor grad_logits;
+};
+
 /// Joins a half to the graph behind x.
 template <typename State>
 class Joined : public torch::autograd::Function<Joined<State>> {
@@ -582,6 +642,15 @@ at::Tensor feed_forward(const Half& half, const FeedForward& network, const at::
       {&intermediate.weight, &intermediate.bias, &output.weight, &output.bias, &half.norm.weight, &half.norm.bias});
   return Joined<FeedForwardHalf>::apply(x, anchor,
                                         c10::make_intrusive<FeedForwardHalf>(half, network, x, summary_only));
+}
+
+void read(const Pass& pass, const Head& head, const at::Tensor& x, Model::Output& output) {
+  const auto end = c10::make_intrusive<HeadEnd>(pass, head, x);
+  const at::Tensor& anchor = anchor_of({&head.dense.weight, &head.dense.bias, &head.output.weight, &head.output.bias});
+  const at::Tensor loss = Joined<HeadEnd>::apply(x, anchor, end);
+  output.logits = end->logits;
+  output.pooled = end->pooled;
+  if (pass.batch.labels.defined()) output.loss = loss;
 }
 
 }  // namespace steadytune::fused

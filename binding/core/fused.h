@@ -5,10 +5,11 @@
 #include <cstdint>
 
 #include "core/layers.h"
+#include "core/model.h"
 
-/// The embeddings and the parts of a post-norm block, forward and backward written out: everything between two
-/// matrix products is one operator, and weights' gradients go straight into the arena. The plain form of the same
-/// (core/block.cpp) is the reference that these are compared with.
+/// The embeddings, the parts of a post-norm block and the head, forward and backward written out: everything between
+/// two matrix products is one operator, and weights' gradients go straight into the arena. The plain form of the same
+/// (core/block.cpp, core/head.cpp) is the reference that these are compared with.
 namespace steadytune::fused {
 
 /// What a half has in common with the plain form.
@@ -72,6 +73,14 @@ struct Embeddings {
   at::ScalarType dtype;
 };
 
+struct Head {
+  const Linear& dense;
+  const Linear& output;
+  Activation activation;
+  double input_dropout;
+  double dropout;
+};
+
 /// [T, width] in `dtype`.
 at::Tensor embed(const Pass& pass, const Embeddings& embeddings);
 
@@ -90,5 +99,8 @@ at::Tensor attend_relative(const Half& half, const RelativeAttention& attention,
 
 /// x [T, hidden], or [B, hidden] with `summary_only`, and the same out.
 at::Tensor feed_forward(const Half& half, const FeedForward& network, const at::Tensor& x, bool summary_only);
+
+/// Sets logits, pooled and, where the batch has labels, loss. x [B, hidden], the summary tokens.
+void read(const Pass& pass, const Head& head, const at::Tensor& x, Model::Output& output);
 
 }  // namespace steadytune::fused

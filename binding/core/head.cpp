@@ -1,5 +1,7 @@
 #include "core/head.h"
 
+#include "core/fused.h"
+
 namespace steadytune {
 namespace {
 
@@ -9,16 +11,10 @@ const char* output_name(const EncoderShape& shape) {
   return shape.switches().pooler ? "classifier" : "classifier.output";
 }
 
-at::Tensor activate_dense(HeadActivation activation, const at::Tensor& x) {
-  switch (activation) {
-    case HeadActivation::tanh:
-      return at::tanh(x);
-    case HeadActivation::gelu:
-      return at::gelu(x);
-    case HeadActivation::relu:
-      return at::relu(x);
-  }
-  throw Error("ERR_INTERNAL", "a head's activation is none of those known");
+/// Dropout before the dense layer. XLNet drops its last hidden states as a whole, before the summary.
+double input_dropout(const EncoderShape& shape) {
+  if (shape.family == Family::xlnet) return shape.hidden_dropout;
+  return shape.switches().head_input_dropout ? shape.classifier_dropout : 0;
 }
 
 }  // namespace
@@ -32,17 +28,25 @@ void Head::list(ParameterList& list, const EncoderShape& shape) {
 Head::Head(Leaves& leaves, const EncoderShape& shape)
     : shape_(shape), dense_(leaves, dense_name(shape)), output_(leaves, output_name(shape)) {}
 
-void Head::read(const Pass& pass, const at::Tensor& x, bool summary_only, Model::Output& output) const {
-  const FamilySwitches& switches = shape_.switches();
-  at::Tensor summary = (summary_only ? x : x.index_select(0, pass.batch.summary_tokens)).to(at::kFloat);
-  if (shape_.family == Family::xlnet) {
-    // Its last hidden states are dropped as a whole, before the summary.
-    summary = drop_rows(pass, summary, shape_.hidden_dropout, Site::classifier_input);
-  } else if (switches.head_input_dropout) {
-    summary = drop_rows(pass, summary, shape_.classifier_dropout, Site::classifier_input);
+at::Tensor Head::summed_loss(const at::Tensor& logits, const at::Tensor& labels) const {
+  if (shape_.problem == Problem::classification) {
+    return at::cross_entropy_loss(logits, labels, {}, at::Reduction::Sum);
   }
-  output.pooled = activate_dense(switches.head_activation, dense_(pass, summary));
-  output.logits = output_(pass, drop_rows(pass, output.pooled, shape_.classifier_dropout, Site::classifier));
+  return at::mse_loss(logits.squeeze(1), labels, at::Reduction::Sum);
+}
+
+void Head::read(const Pass& pass, const at::Tensor& x, bool summary_only, Model::Output& output) const {
+  const at::Tensor summary = summary_only ? x : x.index_select(0, pass.batch.summary_tokens);
+  const Activation activation = shape_.switches().head_activation;
+  if (pass.form == Form::fused) {
+    fused::read(pass, {dense_, output_, activation, input_dropout(shape_), shape_.classifier_dropout}, summary, output);
+    return;
+  }
+  const at::Tensor kept = drop_rows(pass, summary.to(at::kFloat), input_dropout(shape_), Site::classifier_input);
+  const at::Tensor activated = activate(activation, dense_(pass, kept));
+  output.pooled = drop_rows(pass, activated, shape_.classifier_dropout, Site::classifier);
+  output.logits = output_(pass, output.pooled);
+  if (pass.batch.labels.defined()) output.loss = summed_loss(output.logits, pass.batch.labels);
 }
 
 }  // namespace steadytune

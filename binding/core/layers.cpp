@@ -69,6 +69,8 @@ at::Tensor activate(Activation activation, const at::Tensor& x) {
       return at::gelu(x, "tanh");
     case Activation::relu:
       return at::relu(x);
+    case Activation::tanh:
+      return at::tanh(x);
   }
   throw Error("ERR_INTERNAL", "an activation is none of those known");
 }

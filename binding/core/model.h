@@ -17,7 +17,8 @@ class Model {
  public:
   struct Output {
     at::Tensor logits;                      // float32 [B, outputs]
-    at::Tensor pooled;                      // float32 [B, hidden], before dropout
+    at::Tensor pooled;                      // float32 [B, hidden], what the logits are made of, so behind any dropout
+    at::Tensor loss;                        // float32 [], sum over the rows; undefined without labels
     std::vector<at::Tensor> hidden_states;  // each [T, hidden]; empty unless asked for
   };
 

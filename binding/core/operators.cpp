@@ -174,6 +174,25 @@ std::tuple<at::Tensor, at::Tensor> bias_activation_backward(const at::Tensor& gr
   return op.call(grad_y, x, bias, activation, rows, positions, p, seed, layer, site, step, counter);
 }
 
+std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> head_loss(
+    const at::Tensor& x, const at::Tensor& dense, const at::Tensor& dense_bias, const at::Tensor& output,
+    const at::Tensor& output_bias, const std::optional<at::Tensor>& labels, int64_t activation, const at::Tensor& rows,
+    const at::Tensor& positions, double p, int64_t seed, int64_t layer, int64_t site, int64_t step,
+    const Counter& counter) {
+  static const auto op = find<decltype(head_loss)>("steadytune::head_loss");
+  return op.call(x, dense, dense_bias, output, output_bias, labels, activation, rows, positions, p, seed, layer, site,
+                 step, counter);
+}
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> head_loss_backward(
+    const at::Tensor& grad_loss, const at::Tensor& grad_logits, const at::Tensor& widened, const at::Tensor& dense_bias,
+    const at::Tensor& output, int64_t activation, const at::Tensor& rows, const at::Tensor& positions, double p,
+    int64_t seed, int64_t layer, int64_t site, int64_t step, const Counter& counter) {
+  static const auto op = find<decltype(head_loss_backward)>("steadytune::head_loss_backward");
+  return op.call(grad_loss, grad_logits, widened, dense_bias, output, activation, rows, positions, p, seed, layer, site,
+                 step, counter);
+}
+
 std::tuple<at::Tensor, at::Tensor, at::Tensor> dropout_add_norm(const at::Tensor& x, const at::Tensor& bias,
                                                                 const at::Tensor& residual, const at::Tensor& weight,
                                                                 const at::Tensor& norm_bias, double eps,

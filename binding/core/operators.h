@@ -107,6 +107,19 @@ std::tuple<at::Tensor, at::Tensor> bias_activation_backward(const at::Tensor& gr
                                                             double p, int64_t seed, int64_t layer, int64_t site,
                                                             int64_t step, const Counter& counter = std::nullopt);
 
+/// {widened, pooled, logits, loss, grad_logits}; schema.cpp says what the arguments are.
+std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> head_loss(
+    const at::Tensor& x, const at::Tensor& dense, const at::Tensor& dense_bias, const at::Tensor& output,
+    const at::Tensor& output_bias, const std::optional<at::Tensor>& labels, int64_t activation, const at::Tensor& rows,
+    const at::Tensor& positions, double p, int64_t seed, int64_t layer, int64_t site, int64_t step,
+    const Counter& counter = std::nullopt);
+
+/// {scaled, grad_widened, grad_dense_bias, grad_output_bias}
+std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> head_loss_backward(
+    const at::Tensor& grad_loss, const at::Tensor& grad_logits, const at::Tensor& widened, const at::Tensor& dense_bias,
+    const at::Tensor& output, int64_t activation, const at::Tensor& rows, const at::Tensor& positions, double p,
+    int64_t seed, int64_t layer, int64_t site, int64_t step, const Counter& counter = std::nullopt);
+
 /// {LayerNorm(residual + dropout(x + bias)) weight + norm_bias, normalized, rstd}
 std::tuple<at::Tensor, at::Tensor, at::Tensor> dropout_add_norm(const at::Tensor& x, const at::Tensor& bias,
                                                                 const at::Tensor& residual, const at::Tensor& weight,

@@ -408,9 +408,48 @@ inline void check_embed_backward(const char* op, const at::Tensor& grad_y, const
 }
 
 inline Activation checked_activation(const char* op, int64_t activation) {
-  TORCH_CHECK(activation >= 0 && activation <= static_cast<int64_t>(Activation::relu), "steadytune::", op,
-              ": activation = ", activation, " is outside 0 .. ", static_cast<int64_t>(Activation::relu), ".");
+  constexpr auto last = static_cast<int64_t>(Activation::tanh);
+  TORCH_CHECK(activation >= 0 && activation <= last, "steadytune::", op, ": activation = ", activation,
+              " is outside 0 .. ", last, ".");
   return static_cast<Activation>(activation);
+}
+
+/// The summary tokens and matrices of a head; bias_activation asks after the rest.
+inline void check_head(const char* op, const at::Tensor& x, const at::Tensor& dense, const at::Tensor& output,
+                       const at::Tensor& output_bias) {
+  check_tensor(op, "x", x, at::kFloat, 2);
+  check_table(op, "dense", dense, x.size(1), x);
+  check_table(op, "output", output, dense.size(0), x);
+  TORCH_CHECK(output.size(0) > 0, "steadytune::", op, ": output has no rows.");
+  check_values(op, "output_bias", output_bias, output.size(0), x);
+}
+
+/// Classes, or scores for the only output. The classes themselves, where they lie on the CPU.
+inline void check_labels(const char* op, const at::Tensor& labels, const at::Tensor& output, const at::Tensor& x) {
+  const bool classes = labels.scalar_type() == at::kLong;
+  check_tensor(op, "labels", labels, classes ? at::kLong : at::kFloat, 1);
+  check_device(op, "labels", labels, x);
+  TORCH_CHECK(labels.numel() == x.size(0), "steadytune::", op, ": ", x.size(0), " rows have ", labels.numel(),
+              " labels.");
+  TORCH_CHECK(classes || output.size(0) == 1, "steadytune::", op, ": scores are for one output, not for ",
+              output.size(0), ".");
+  if (!classes || !labels.device().is_cpu()) return;
+  const int64_t* label = labels.const_data_ptr<int64_t>();
+  for (int64_t row = 0; row < labels.numel(); ++row) {
+    TORCH_CHECK(label[row] >= 0 && label[row] < output.size(0), "steadytune::", op, ": labels holds ", label[row],
+                ", outside 0 .. ", output.size(0) - 1, ".");
+  }
+}
+
+inline void check_head_backward(const char* op, const at::Tensor& grad_loss, const at::Tensor& grad_logits,
+                                const at::Tensor& widened, const at::Tensor& output) {
+  check_tensor(op, "widened", widened, at::kFloat, 2);
+  check_table(op, "output", output, widened.size(1), widened);
+  check_tensor(op, "grad_loss", grad_loss, at::kFloat, 0);
+  check_device(op, "grad_loss", grad_loss, widened);
+  check_table(op, "grad_logits", grad_logits, output.size(0), widened);
+  TORCH_CHECK(grad_logits.size(0) == widened.size(0), "steadytune::", op, ": grad_logits has ", grad_logits.size(0),
+              " rows, not ", widened.size(0), ".");
 }
 
 /// Bounds are [segments, 2] on the device of `buffer`: begin and end of each segment in elements.

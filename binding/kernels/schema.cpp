@@ -114,6 +114,24 @@ TORCH_LIBRARY(steadytune, m) {
       "Tensor(c!)? grad_segment, Tensor rows, Tensor positions, float p, int seed, int layer, int site, int step, "
       "Tensor? counter=None) -> (Tensor grad_weight, Tensor grad_norm_bias)");
 
+  // A head with its loss: pooled = dropout(act(x dense^T + dense_bias)), logits = pooled output^T + output_bias, of
+  // summary tokens x [B, h] with matrices [C, h] and [outputs, C]; all float32. `activation`, masks, `rows` and
+  // `positions` as in bias_activation. `labels` [B]: classes, int64, whose loss is the cross entropy, or scores,
+  // float32, for a single output, whose loss is the squared error. `loss` [] is the sum over rows, and `grad_logits`
+  // [B, outputs] its gradient; without labels both are 0. `widened` = x dense^T [B, C] is for the backward.
+  // The backward takes the gradient of the loss, float32 [], and multiplies `grad_logits` by it. Products with x and
+  // pooled are left to the caller: dense has the gradient grad_widened^T x, output scaled^T pooled, and x
+  // grad_widened dense.
+  m.def(
+      "head_loss(Tensor x, Tensor dense, Tensor dense_bias, Tensor output, Tensor output_bias, Tensor? labels, "
+      "int activation, Tensor rows, Tensor positions, float p, int seed, int layer, int site, int step, "
+      "Tensor? counter=None) -> (Tensor widened, Tensor pooled, Tensor logits, Tensor loss, Tensor grad_logits)");
+  m.def(
+      "head_loss_backward(Tensor grad_loss, Tensor grad_logits, Tensor widened, Tensor dense_bias, Tensor output, "
+      "int activation, Tensor rows, Tensor positions, float p, int seed, int layer, int site, int step, "
+      "Tensor? counter=None) "
+      "-> (Tensor scaled, Tensor grad_widened, Tensor grad_dense_bias, Tensor grad_output_bias)");
+
   // Sums over all tokens of x [T, C], float32 or bfloat16: float32 [C].
   m.def("column_sums(Tensor x) -> Tensor");
 

@@ -16,7 +16,7 @@ namespace operators = steadytune::operators;
 
 namespace {
 
-constexpr auto activations = {Activation::gelu, Activation::gelu_tanh, Activation::relu};
+constexpr auto activations = {Activation::gelu, Activation::gelu_tanh, Activation::relu, Activation::tanh};
 
 at::Tensor forward(const at::Tensor& x, const at::Tensor& bias, Activation activation, const Places& places,
                    const Dropout& dropout) {
@@ -34,8 +34,9 @@ std::tuple<at::Tensor, at::Tensor> backward(const at::Tensor& grad_y, const at::
 
 /// The same in float64 by ATen.
 at::Tensor plain(const at::Tensor& sum, Activation activation) {
-  return activation == Activation::relu ? at::relu(sum)
-                                        : at::gelu(sum, activation == Activation::gelu_tanh ? "tanh" : "none");
+  if (activation == Activation::relu) return at::relu(sum);
+  if (activation == Activation::tanh) return at::tanh(sum);
+  return at::gelu(sum, activation == Activation::gelu_tanh ? "tanh" : "none");
 }
 
 /// Every element of `x` [count] by itself, without bias and dropout.
@@ -99,6 +100,19 @@ TEST("each activation and its derivative keep their accuracy from -12 to 12, far
   }
 }
 
+TEST("tanh and its derivative keep their relative accuracy, near zero and where tanh is nearly 1") {
+  const at::Tensor sizes = at::pow(10.0, at::linspace(-8.0, 1.5, 20001, at::kDouble)).to(at::kFloat);
+  const at::Tensor x = at::cat({sizes, -sizes});
+  const at::Tensor exact = x.to(at::kDouble);
+  const at::Tensor slope = at::cosh(exact).pow(-2);
+  const auto error = [](const at::Tensor& actual, const at::Tensor& expected) {
+    return ((actual.to(at::kDouble) - expected) / expected).abs().max().item<double>();
+  };
+  EXPECT_AT_MOST(error(alone(x, Activation::tanh), at::tanh(exact)), 3e-7);
+  // exp(-2 |x|) has the rounding of 2 |x| / ln 2 in its exponent, which is up to 91 here.
+  EXPECT_AT_MOST(error(derivative(x, Activation::tanh), slope), 1e-5);
+}
+
 TEST("derivatives agree with finite differences of the operator's own forward") {
   const at::Tensor x = at::linspace(-4.0, 4.0, 401, at::kFloat) + 1e-3;
   for (const Activation activation : activations) {
@@ -118,17 +132,19 @@ TEST("infinities and huge numbers have the limits of the function; NaN stays NaN
     for (const float huge : {40.0f, 1e20f, 3e38f, inf}) {
       const at::Tensor x = at::tensor({huge, -huge, nan});
       const at::Tensor y = alone(x, activation);
-      EXPECT_EQUAL(y[0].item<float>(), huge);
-      EXPECT_AT_MOST(std::abs(y[1].item<double>()), 1e-20);
+      const bool bounded = activation == Activation::tanh;
+      EXPECT_EQUAL(y[0].item<float>(), bounded ? 1.0f : huge);
+      EXPECT_AT_MOST(std::abs(y[1].item<double>() + (bounded ? 1 : 0)), 1e-20);
       EXPECT(std::isnan(y[2].item<float>()));
       const at::Tensor slope = derivative(x, activation);
-      EXPECT_EQUAL(slope[0].item<float>(), 1.0f);
+      EXPECT_AT_MOST(std::abs(slope[0].item<double>() - (bounded ? 0 : 1)), 1e-19);
       EXPECT_AT_MOST(std::abs(slope[1].item<double>()), 1e-19);
     }
     EXPECT_EQUAL(alone(at::zeros({1}), activation).item<float>(), 0.0f);
   }
   EXPECT(std::isnan(derivative(at::tensor({nan}), Activation::gelu).item<float>()));
   EXPECT(std::isnan(derivative(at::tensor({nan}), Activation::gelu_tanh).item<float>()));
+  EXPECT(std::isnan(derivative(at::tensor({nan}), Activation::tanh).item<float>()));
 }
 
 TEST("bias and activation do not depend on the number of threads, bit for bit") {
@@ -178,7 +194,7 @@ TEST("bad arguments of bias_activation are refused by name") {
   EXPECT_THROWS(forward(at::ones({2, 0}), at::ones({0}), gelu, places, no_dropout), "x has no columns");
   EXPECT_THROWS(forward(x, bias.to(at::kBFloat16), gelu, places, no_dropout), "bias must be Float");
   EXPECT_THROWS(forward(x, at::ones({7}), gelu, places, no_dropout), "bias has 7 elements, not 8");
-  EXPECT_THROWS(forward(x, bias, static_cast<Activation>(3), places, no_dropout), "activation = 3");
+  EXPECT_THROWS(forward(x, bias, static_cast<Activation>(4), places, no_dropout), "activation = 4");
   EXPECT_THROWS(forward(x, bias, static_cast<Activation>(-1), places, no_dropout), "activation = -1");
   EXPECT_THROWS(forward(x, bias, gelu, Places(3), no_dropout), "x has 2 tokens, but there are 3 rows");
   EXPECT_THROWS(forward(x, bias, gelu, places, {.p = 1.0, .seed = 0, .layer = 0, .step = 0}), "p = 1");

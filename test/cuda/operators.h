@@ -104,6 +104,8 @@ inline const Operator<decltype(steadytune::operators::dropout)> dropout("dropout
 inline const Operator<decltype(steadytune::operators::bias_activation)> bias_activation("bias_activation");
 inline const Operator<decltype(steadytune::operators::bias_activation_backward)> bias_activation_backward(
     "bias_activation_backward");
+inline const Operator<decltype(steadytune::operators::head_loss)> head_loss("head_loss");
+inline const Operator<decltype(steadytune::operators::head_loss_backward)> head_loss_backward("head_loss_backward");
 inline const Operator<decltype(steadytune::operators::dropout_add_norm)> dropout_add_norm("dropout_add_norm");
 inline const Operator<decltype(steadytune::operators::dropout_add_norm_backward)> dropout_add_norm_backward(
     "dropout_add_norm_backward");

@@ -58,7 +58,7 @@ TEST("CUDA: activations and their gradients agree with the CPU, with its masks")
       const at::Tensor x = (noise({tokens, columns}, 1) * 6).to(dtype);
       const at::Tensor grad_y = noise({tokens, columns}, 2).to(dtype);
       const at::Tensor bias = noise({columns}, 3);
-      for (const int64_t activation : {0, 1, 2}) {
+      for (const int64_t activation : {0, 1, 2, 3}) {
         for (const double p : {0.0, 0.3}) {
           const at::Tensor expected = kernels::bias_activation.cpu(x, bias, activation, places.rows, places.positions,
                                                                    p, seed, layer, site, step, {});

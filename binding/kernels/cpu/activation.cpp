@@ -1,11 +1,7 @@
-#include "kernels/activation.h"
+#include "kernels/cpu/activation.h"
 
 #include <ATen/Parallel.h>
-#include <ATen/core/Tensor.h>
 #include <torch/library.h>
-
-#include <optional>
-#include <tuple>
 
 #include "kernels/checks.h"
 #include "kernels/cpu/column_sums.h"
@@ -14,7 +10,6 @@
 #include "kernels/tokens.h"
 
 namespace steadytune::kernels::cpu {
-namespace {
 
 at::Tensor bias_activation(const at::Tensor& x, const at::Tensor& bias, int64_t activation, const at::Tensor& rows,
                            const at::Tensor& positions, double p, int64_t seed, int64_t layer, int64_t site,
@@ -74,8 +69,6 @@ std::tuple<at::Tensor, at::Tensor> bias_activation_backward(const at::Tensor& gr
   });
   return {grad_x, grad_bias.total()};
 }
-
-}  // namespace
 
 TORCH_LIBRARY_IMPL(steadytune, CPU, m) {
   m.impl("bias_activation", bias_activation);

@@ -144,6 +144,8 @@ void with_activation(Activation activation, const TokenMask& mask, Body body) {
       return with_dropout.template operator()<Activation::gelu_tanh>();
     case Activation::relu:
       return with_dropout.template operator()<Activation::relu>();
+    case Activation::tanh:
+      return with_dropout.template operator()<Activation::tanh>();
   }
 }
 

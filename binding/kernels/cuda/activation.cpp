@@ -1,15 +1,12 @@
-#include <ATen/core/Tensor.h>
+#include "kernels/cuda/activation.h"
+
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <torch/library.h>
 
-#include <optional>
-#include <tuple>
-
 #include "kernels/cuda/operators.h"
 
 namespace steadytune::kernels::cuda {
-namespace {
 
 at::Tensor bias_activation_operator(const at::Tensor& x, const at::Tensor& bias, int64_t activation,
                                     const at::Tensor& rows, const at::Tensor& positions, double p, int64_t seed,
@@ -55,8 +52,6 @@ std::tuple<at::Tensor, at::Tensor> bias_activation_backward_operator(
   });
   return {grad_x, grad_bias};
 }
-
-}  // namespace
 
 TORCH_LIBRARY_IMPL(steadytune, CUDA, m) {
   m.impl("bias_activation", bias_activation_operator);

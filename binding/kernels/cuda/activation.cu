@@ -30,6 +30,8 @@ __device__ __forceinline__ float value_of(Activation activation, float x) {
       return gelu<DeviceMath>(x);
     case Activation::gelu_tanh:
       return gelu_tanh<DeviceMath>(x);
+    case Activation::tanh:
+      return tanh<DeviceMath>(x);
     default:
       return relu<DeviceMath>(x);
   }
@@ -41,6 +43,8 @@ __device__ __forceinline__ float derivative_of(Activation activation, float x) {
       return gelu_derivative<DeviceMath>(x);
     case Activation::gelu_tanh:
       return gelu_tanh_derivative<DeviceMath>(x);
+    case Activation::tanh:
+      return tanh_derivative<DeviceMath>(x);
     default:
       return relu_derivative<DeviceMath>(x);
   }

@@ -238,6 +238,22 @@ cudaError_t relative_attention_backward(cudaStream_t stream, const RelativeAtten
                                         const DeviceDraw& draw, const Scalar* grad_output, const float* logsumexp,
                                         const RelativeGradients<Scalar>& grads);
 
+/// `logits` and their gradients [rows, outputs]. One of `classes` and `scores` [rows] is null.
+struct HeadLosses {
+  const float* logits;
+  const int64_t* classes;
+  const float* scores;
+  int64_t rows;
+  int64_t outputs;
+  float* loss;
+  float* grad_logits;
+};
+
+cudaError_t head_losses(cudaStream_t stream, const HeadLosses& tensors);
+/// scaled [rows, outputs] = grad_loss [] grad_logits, and `sums` [outputs] over its rows.
+cudaError_t head_scale(cudaStream_t stream, const float* grad_loss, const float* grad_logits, int64_t rows,
+                       int64_t outputs, float* scaled, float* sums);
+
 /// How the parameters that are stacked in one matrix draw their masks.
 inline constexpr int most_mixout_parts = 8;
 struct MixoutMask {

@@ -1,0 +1,21 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <optional>
+#include <tuple>
+
+/// The operators of these names, for others that begin or end with them.
+namespace steadytune::kernels::cpu {
+
+at::Tensor bias_activation(const at::Tensor& x, const at::Tensor& bias, int64_t activation, const at::Tensor& rows,
+                           const at::Tensor& positions, double p, int64_t seed, int64_t layer, int64_t site,
+                           int64_t step, const std::optional<at::Tensor>& counter);
+
+std::tuple<at::Tensor, at::Tensor> bias_activation_backward(const at::Tensor& grad_y, const at::Tensor& x,
+                                                            const at::Tensor& bias, int64_t activation,
+                                                            const at::Tensor& rows, const at::Tensor& positions,
+                                                            double p, int64_t seed, int64_t layer, int64_t site,
+                                                            int64_t step, const std::optional<at::Tensor>& counter);
+
+}  // namespace steadytune::kernels::cpu
