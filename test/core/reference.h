@@ -109,8 +109,9 @@ inline double relative_error(const at::Tensor& actual, const at::Tensor& expecte
 }
 
 inline bool same_bits(const at::Tensor& a, const at::Tensor& b) {
-  return a.sizes() == b.sizes() && a.scalar_type() == b.scalar_type() &&
-         std::memcmp(a.contiguous().data_ptr(), b.contiguous().data_ptr(), a.nbytes()) == 0;
+  if (a.sizes() != b.sizes() || a.scalar_type() != b.scalar_type()) return false;
+  // A tensor without elements has no address that memcmp may be given.
+  return a.numel() == 0 || std::memcmp(a.contiguous().data_ptr(), b.contiguous().data_ptr(), a.nbytes()) == 0;
 }
 
 /// Runs the rest of the scope with another number of threads.
