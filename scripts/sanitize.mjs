@@ -61,7 +61,7 @@ async function check({ sanitizers, folder, targets, tests }, libtorch) {
   ]);
   await step("cmake", ["--build", path, "--parallel", String(jobs()), "--target", ...targets]);
   await step("ctest", ["--test-dir", path, "--output-on-failure", "--tests-regex", tests]);
-  say(sanitizers, `found nothing, ${since(start)}`);
+  say("sanitizers", `${sanitizers} found nothing, ${since(start)}`);
 }
 
 async function step(command, args) {
