@@ -26,8 +26,8 @@ export interface Report {
  *
  * @param folders one study, or any number of folders of finished runs
  * @param output where the report goes
- * @throws ConfigError when a folder is neither, and where the report's `study.json` would replace a file that is no
- *   report's; OutputError when the report cannot be written
+ * @throws ConfigError when a folder is neither, and where the report would replace a file that no report wrote;
+ *   OutputError when the report cannot be written
  */
 export async function writeReport(folders: readonly string[], output: string): Promise<Report> {
   await checkReportFolder(output);
@@ -36,10 +36,12 @@ export async function writeReport(folders: readonly string[], output: string): P
   // The charting library takes half a second to load, which callers who never report should not wait for.
   const { figuresOf, isFigureFile } = await import("./figures.js");
   const figures = figuresOf(data);
+  await makeFolder(output);
+  // First, since it is what tells that the other files are a report's.
+  await writeFileAtomic(join(output, "study.json"), `${JSON.stringify(json(data, summaries), null, 2)}\n`);
   await writeFigures(figures, join(output, "figures"), isFigureFile);
   await writeFileAtomic(join(output, "table.csv"), tableCsv(summaries));
   await writeFileAtomic(join(output, "trials.csv"), trialsCsv(data));
-  await writeFileAtomic(join(output, "study.json"), `${JSON.stringify(json(data, summaries), null, 2)}\n`);
   const path = join(output, "report.html");
   await writeFileAtomic(path, htmlPage(data, summaries, figures));
   return { path, summaries };

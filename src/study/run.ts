@@ -73,7 +73,8 @@ export async function runStudy(study: Study, options: StudyOptions): Promise<Stu
  * Runs every trial of a planned study that is neither finished nor failed before, also beside other processes that do
  * the same. Trials of later stages are planned once those that they depend on are finished.
  *
- * @throws ConfigError when nothing is planned in the folder; StateError when it was planned with other numerics; AbortedError when stopped; OutputError when the disk
+ * @throws ConfigError when nothing is planned in the folder; StateError when it was planned with other numerics;
+ *   AbortedError when stopped; OutputError when the disk
  *   is full, or has too little room for what is left, and NativeError when no trial could run on this machine.
  */
 export async function runPlanned(folder: string, options: RunStudyOptions = {}): Promise<StudyEnd> {

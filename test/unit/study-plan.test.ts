@@ -167,6 +167,16 @@ test("a study is not planned into a folder where its report would replace a stud
   t.is(await readManifest(folder), null);
 });
 
+test("a study is not planned into a folder where its report would replace somebody's table", async (t) => {
+  const folder = place(t);
+  writeFileSync(join(folder, "table.csv"), "text,label\n");
+  await t.throwsAsync(planStudy(ticketStudy(folder), folder), {
+    instanceOf: ConfigError,
+    message: /table.csv is no report's, since there is no study.json beside it/,
+  });
+  t.is(await readManifest(folder), null);
+});
+
 test("trials of one place with other data are told apart from those with another config", (t) => {
   const planned = syntheticTrial("r", "toy", 0);
   const other = { ...planned, id: "other", fingerprint: { ...planned.fingerprint, data: "changed" } };

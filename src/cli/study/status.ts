@@ -33,6 +33,8 @@ async function status(study: string, options: PlannedOptions): Promise<void> {
     if (error instanceof SlurmError) return error;
     throw error;
   });
+  const unknown = slurm instanceof SlurmError ? `the queue is unknown: ${slurm.message}` : null;
+  if (unknown !== null) (await openTerminal(options)).warn(unknown);
   if (options.json) {
     printJson({ ...now, slurm: slurm instanceof Map ? Object.fromEntries(slurm) : null });
     return;
@@ -65,7 +67,6 @@ async function status(study: string, options: PlannedOptions): Promise<void> {
     if (trial.error !== null) print(`failed: ${nameOf(trial)}: ${trial.error.message}`);
   }
   if (slurm instanceof Map) for (const line of slurmLines(now, slurm)) print(line);
-  if (slurm instanceof SlurmError) (await openTerminal(options)).warn(`the queue is unknown: ${slurm.message}`);
 }
 
 function timeLeft({ secondsLeft, workSecondsLeft, atLeast, running }: StudyStatus): string {
