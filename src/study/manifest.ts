@@ -166,29 +166,30 @@ function withPlacesOf(now: ResolvedConfig, planned: ResolvedConfig): ResolvedCon
  * The cells as the study file has them now, with the choices that were made before; cells that it no longer names stay
  * behind them, as their trials do.
  *
- * @throws ConfigError when the study file now means something else by a cell whose trials were planned upon a choice
+ * @param before null where nothing was planned yet
+ * @throws ConfigError when the study file now means something else by a cell that has trials: another choice or other
+ *   keys on top of it, a choice where there was none, or none where there was one
  */
-export function mergeCells(
-  planned: readonly PlannedCell[],
-  wanted: readonly PlannedCell[],
-  folder: string,
-): PlannedCell[] {
-  const before = new Map(planned.map((cell) => [cellKey(cell), cell]));
+export function mergeCells(before: Manifest | null, wanted: readonly PlannedCell[], folder: string): PlannedCell[] {
+  const rest = new Map(before?.study.cells?.map((cell) => [cellKey(cell), cell]));
+  const planned = byCell(before?.trials ?? []);
   const cells = wanted.map((cell): PlannedCell => {
-    const old = before.get(cellKey(cell));
-    before.delete(cellKey(cell));
-    const choice = old?.select?.choice ?? null;
-    if (cell.select === null || old?.select === null || old?.select === undefined || choice === null) return cell;
-    const meaning = ({ stage, recipe, own }: PlannedSelect): string => JSON.stringify([stage, recipe, own]);
-    if (meaning(cell.select) !== meaning(old.select)) {
+    const old = rest.get(cellKey(cell))?.select ?? null;
+    rest.delete(cellKey(cell));
+    if (planned.has(cellKey(cell)) && meaningOf(cell.select) !== meaningOf(old)) {
       throw new ConfigError(
         `${folder} was planned with another config or choice for "${cell.recipe}" on ${cell.task}`,
         { hint: "choose another --output, give the recipe another name, or plan anew with --replan" },
       );
     }
-    return { ...cell, select: { ...cell.select, choice } };
+    if (cell.select === null || old === null) return cell;
+    return { ...cell, select: { ...cell.select, choice: old.choice } };
   });
-  return [...cells, ...before.values()];
+  return [...cells, ...rest.values()];
+}
+
+function meaningOf(select: PlannedSelect | null): string {
+  return JSON.stringify(select && [select.stage, select.recipe, select.own]);
 }
 
 function changed(old: Trial, now: Trial): string {

@@ -222,6 +222,29 @@ test("a choice stands once trials were planned upon it: more seeds are added, ot
   );
 });
 
+test("a cell with trials is not turned into one that selects, nor back, and one that still waits is", async (t) => {
+  const folder = place(t);
+  const output = join(folder, "out");
+  const plain: StageFile = { ...table, recipes: [{ name: "plain" }, { name: "longer", steps: 40 }] };
+  const refused = { instanceOf: ConfigError, message: /another config or choice for "longer" on tickets/ };
+
+  await planStudy(ticketStudy(folder, [search, plain]), join(folder, "plain"));
+  const other = { ...table, seeds: [7, 8] };
+  await t.throwsAsync(planStudy(ticketStudy(folder, [search, other]), join(folder, "plain")), refused);
+
+  const { manifest } = await planStudy(ticketStudy(folder), output);
+  finishAll(output, manifest, ({ config }) => (config.steps === 40 ? 0.9 : 0.3));
+  const { manifest: chosen } = await extendPlan(output);
+  // Even with the config that was chosen: the report would no longer say that it was.
+  await t.throwsAsync(planStudy(ticketStudy(folder, [search, plain]), output), refused);
+  t.deepEqual(await readManifest(output), chosen);
+
+  await planStudy(ticketStudy(folder), join(folder, "waiting"));
+  const { manifest: turned } = await planStudy(ticketStudy(folder, [search, plain]), join(folder, "waiting"));
+  t.is(choiceOf(turned), null);
+  t.is(ofStage(turned, "table").length, 6);
+});
+
 test("each task has its own choice", async (t) => {
   const folder = place(t);
   const output = join(folder, "out");
