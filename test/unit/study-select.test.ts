@@ -122,6 +122,18 @@ test("of equally good cells the first in the file is taken", async (t) => {
   t.is(choiceOf((await extendPlan(join(folder, "out"))).manifest)?.recipe, "longer, steps 20");
 });
 
+test("equally good cells are told from better ones by their scores, not by how a sum of them rounds", async (t) => {
+  const folder = place(t);
+  const output = join(folder, "out");
+  const { manifest } = await planStudy(ticketStudy(folder, [{ ...search, seeds: 3 }, table]), output);
+  // In this order the last has the largest mean, by one unit of the last digit.
+  const scores: Record<number, number[]> = { 10: [0.3, 0.2, 0.1], 20: [0.2, 0.2, 0.2], 40: [0.1, 0.2, 0.3] };
+  finishAll(output, manifest, ({ config: { steps, seed } }) => scores[steps ?? 0]?.[seed] ?? 0.9);
+  const choice = choiceOf((await extendPlan(output)).manifest);
+  t.is(choice?.recipe, "longer, steps 10");
+  t.true((choice?.among[2]?.mean ?? 0) > (choice?.among[0]?.mean ?? 1));
+});
+
 test("a cell with a run that never had a score loses against one without, whatever their means", async (t) => {
   const folder = place(t);
   const { manifest } = await planStudy(ticketStudy(folder), join(folder, "out"));
