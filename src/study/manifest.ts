@@ -9,7 +9,7 @@ import type { Cell, Select } from "./file.js";
 import { studyPaths } from "./folder.js";
 import type { Trial } from "./plan.js";
 import { refuseOtherNumerics } from "./planned-versions.js";
-import type { TrialSeeds } from "./seeds.js";
+import { mergeSeeds, type TrialSeeds } from "./seeds.js";
 import type { ExecutorConfig } from "./slurm/options.js";
 
 /** What a study was planned to be: the first line of `manifest.jsonl`, and a line for each trial. */
@@ -43,6 +43,7 @@ export interface PlannedCell extends Pick<Cell, "stage" | "task" | "recipe" | "g
 export interface PlannedSelect extends Select {
   /** Config keys on top of those of the cell that is chosen. */
   own: RunConfig;
+  /** What the cell's trials have once there is a choice; `add-seeds` adds here before it, and to the trials after it. */
   seeds: TrialSeeds[];
   /** Null as long as runs of candidates are missing; then the cell has no trials. */
   choice: Choice | null;
@@ -164,7 +165,8 @@ function withPlacesOf(now: ResolvedConfig, planned: ResolvedConfig): ResolvedCon
 
 /**
  * The cells as the study file has them now, with the choices that were made before; cells that it no longer names stay
- * behind them, as their trials do.
+ * behind them, as their trials do. Cells that wait for a choice keep the seeds that they were to have, as others keep
+ * their trials.
  *
  * @param before null where nothing was planned yet
  * @throws ConfigError when the study file now means something else by a cell that has trials: another choice or other
@@ -183,7 +185,8 @@ export function mergeCells(before: Manifest | null, wanted: readonly PlannedCell
       );
     }
     if (cell.select === null || old === null) return cell;
-    return { ...cell, select: { ...cell.select, choice: old.choice } };
+    const { choice, seeds } = old;
+    return { ...cell, select: { ...cell.select, choice, seeds: mergeSeeds(seeds, cell.select.seeds) } };
   });
   return [...cells, ...rest.values()];
 }

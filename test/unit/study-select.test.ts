@@ -2,6 +2,7 @@ import { copyFileSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import test, { type ExecutionContext } from "ava";
 import { ConfigError } from "#src/errors.js";
+import { addSeeds } from "#src/study/add-seeds.js";
 import { extendPlan } from "#src/study/extend.js";
 import { parseStudy, type Study, type StudyChoice } from "#src/study/file.js";
 import { readManifest, type Manifest } from "#src/study/manifest.js";
@@ -231,6 +232,27 @@ test("a choice stands once trials were planned upon it: more seeds are added, ot
         .map(({ config }) => config.batchSize),
     ),
     new Set([4]),
+  );
+});
+
+test("a cell that waits for a choice loses no seeds when the file is planned again, whoever added them", async (t) => {
+  const folder = place(t);
+  const output = join(folder, "out");
+  await planStudy(ticketStudy(folder), output);
+  await addSeeds(output, 2, "table");
+  await planStudy(ticketStudy(folder), output);
+  await planStudy(ticketStudy(folder, [search, table], { seeds: 2 }), output);
+  const { manifest } = await planStudy(ticketStudy(folder, [search, { ...table, seeds: [9, 1] }]), output);
+  finishAll(output, manifest, () => 0.5);
+  const { added } = await extendPlan(output);
+  t.deepEqual(
+    added.map(({ recipe, seed }) => [recipe, seed]),
+    [0, 1, 2, 3, 4, 9].map((seed) => ["longer", `seed ${seed}`]),
+  );
+  t.deepEqual(
+    ofStage(manifest, "table").map(({ recipe, seed }) => [recipe, seed]),
+    [0, 1, 2, 3, 4, 9].map((seed) => ["plain", `seed ${seed}`]),
+    "as the others of the stage",
   );
 });
 
