@@ -1,17 +1,18 @@
 import { join } from "node:path";
+import { byCell, cellKey } from "../study/cells.js";
 import { differentTrials, requireManifest, type Manifest } from "../study/manifest.js";
 import type { Trial } from "../study/plan.js";
 import { isOf } from "../study/select.js";
 import { isFinished, readFailure, readTrialResult, trialFolder } from "../study/trial.js";
 import { readCurves } from "./read-curves.js";
 import { readDisagreement } from "./read-disagreement.js";
-import { groupBy, type FailedRun, type ReportCell, type ReportData, type ReportRun } from "./report-data.js";
+import type { FailedRun, ReportCell, ReportData, ReportRun } from "./report-data.js";
 
 /** Reads what is finished of a study. @throws ConfigError when the folder holds none. */
 export async function readStudy(folder: string): Promise<ReportData> {
   const manifest = await requireManifest(folder);
   const { title, description, cells: said = [] } = manifest.study;
-  const planned = new Map(said.map((cell) => [place(cell), cell]));
+  const planned = new Map(said.map((cell) => [cellKey(cell), cell]));
   const cells: ReportCell[] = [];
   const read = new Map<string, Promise<ReportRun>>();
   const runOf = (trial: Trial): Promise<ReportRun> => {
@@ -19,9 +20,10 @@ export async function readStudy(folder: string): Promise<ReportData> {
     read.set(trial.id, run);
     return run;
   };
-  for (const trials of groupBy(manifest.trials, place)) {
+  // The first cell of a task is what the others are compared with: the file says which, not what was planned first.
+  for (const [key, trials] of byCell(manifest.trials, said)) {
     const first = trials[0]!;
-    const { grid, expected, select } = planned.get(place(first)) ?? {};
+    const { grid, expected, select } = planned.get(key) ?? {};
     const finished = trials.filter((trial) => isFinished(folder, trial));
     const { stage, task, recipe, config } = first;
     cells.push({
@@ -56,10 +58,6 @@ function laterCells({ study: { cells = [] }, trials }: Manifest): ReportData["la
       ? []
       : [{ stage, task, recipe, from: select.stage }];
   });
-}
-
-function place({ stage, task, recipe }: Pick<Trial, "stage" | "task" | "recipe">): string {
-  return JSON.stringify([stage, task, recipe]);
 }
 
 async function readTrial(folder: string, trial: Trial): Promise<ReportRun> {

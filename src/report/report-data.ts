@@ -7,6 +7,7 @@ import type { RunResult } from "../training/result.js";
 export interface ReportData {
   title: string;
   description: string | null;
+  /** In the order of the study's file; the first of a task is what its others are compared with. */
   cells: ReportCell[];
   /** Runs that are in no cell since they failed, each once. */
   failed: FailedRun[];

@@ -1,5 +1,8 @@
-/** Mean of the values; NaN without any. */
+/** Mean of the values; NaN without any. That of equal values is their value to the bit, so that they have no variance. */
 export function mean(values: readonly number[]): number {
+  const [first = NaN] = values;
+  // A rounded sum, divided, can miss it by the last bit, and tests between such constants then have a p.
+  if (values.every((value) => value === first)) return first;
   return values.reduce((total, value) => total + value, 0) / values.length;
 }
 

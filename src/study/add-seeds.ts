@@ -2,6 +2,7 @@ import { join, resolve } from "node:path";
 import { ConfigError } from "../errors.js";
 import { runId } from "../training/fingerprint.js";
 import { codeVersions } from "../training/versions.js";
+import { byCell, cellKey } from "./cells.js";
 import { studyPaths } from "./folder.js";
 import { requireManifest, writeManifest, type PlannedCell } from "./manifest.js";
 import { lockPlan } from "./plan-lock.js";
@@ -28,11 +29,10 @@ export async function addSeeds(folder: string, count: number, stage?: string): P
   refuseOtherNumerics(trials, folder);
   const isMeant = (cell: { stage: string }): boolean => stage === undefined || cell.stage === stage;
 
-  const byCell = new Map<string, Trial[]>();
-  for (const trial of trials.filter(isMeant)) byCell.set(cellOf(trial), [...(byCell.get(cellOf(trial)) ?? []), trial]);
+  const meant = byCell(trials.filter(isMeant));
   // Cells that wait for a choice have no trials yet: they will be planned with these seeds as well.
-  const waits = (cell: PlannedCell): boolean => cell.select !== null && isMeant(cell) && !byCell.has(cellOf(cell));
-  if (byCell.size === 0 && !study.cells?.some(waits)) {
+  const waits = (cell: PlannedCell): boolean => cell.select !== null && isMeant(cell) && !meant.has(cellKey(cell));
+  if (meant.size === 0 && !study.cells?.some(waits)) {
     const known = [...new Set(trials.map((trial) => trial.stage))].join(", ");
     throw new ConfigError(`${folder} has no stage "${stage}"`, { hint: `its stages are: ${known}` });
   }
@@ -49,7 +49,7 @@ export async function addSeeds(folder: string, count: number, stage?: string): P
   const added: Trial[] = [];
   // Seeds in the outer loop, as in the plan.
   for (let i = 1; i <= count; i++) {
-    for (const [first, ...others] of byCell.values()) {
+    for (const [first, ...others] of meant.values()) {
       if (first === undefined) continue;
       const last = highestSeed(
         [first, ...others].map(({ config }) => config),
@@ -83,8 +83,4 @@ function highestSeed(seeds: readonly Seeds[], { recipe, task }: { recipe: string
     });
   }
   return Math.max(...seeds.map(({ initSeed }) => initSeed));
-}
-
-function cellOf({ stage, task, recipe }: { stage: string; task: string; recipe: string }): string {
-  return JSON.stringify([stage, task, recipe]);
 }

@@ -160,10 +160,12 @@ export function parseStudy(
       const label = task?.name ?? labelOf([base]);
       const recipes = stage.recipes.filter(({ tasks }) => tasks === undefined || tasks.includes(label));
       refuseTwins(recipes, `${at}.recipes`, task === null ? "" : ` on ${label}`);
-      return recipes.flatMap((recipe) => {
+      const cells = recipes.flatMap((recipe) => {
         const where = `${at}.recipes[${stage.recipes.indexOf(recipe)}] (${recipe.name})`;
         return cellsOfRecipe(recipe, { base, stage, task: label, at: where, before });
       });
+      refuseTwinCells(cells, `${at}.recipes`);
+      return cells;
     });
   }
 
@@ -251,9 +253,18 @@ export function parseStudy(
     return all ? chosen : chosen.filter(({ name }) => tasks.some((task) => task.name === name));
   }
 
+  /** The points of a grid can be called like another recipe, or like each other where values differ only in kind. */
+  function refuseTwinCells(cells: readonly Cell[], where: string): void {
+    const twin = twinOf(cells.map(({ recipe }) => recipe));
+    if (twin === undefined) return;
+    const { task } = cells[0]!;
+    throw new ConfigError(`${source}: ${where} makes two cells named "${twin}" on ${task}`, {
+      hint: "points of a grid are named by their values: give one recipe another name, or take a value out",
+    });
+  }
+
   function refuseTwins(entries: readonly { name: string }[], where: string, on = ""): void {
-    const names = entries.map(({ name }) => name);
-    const twin = names.find((name, i) => names.indexOf(name) !== i);
+    const twin = twinOf(entries.map(({ name }) => name));
     if (twin !== undefined) throw new ConfigError(`${source}: ${where} has two entries named "${twin}"${on}`);
   }
 }
@@ -270,6 +281,11 @@ export function isCandidate(
   task: string,
 ): boolean {
   return cell.stage === stage && cell.task === task && (recipe === null || recipeName(cell) === recipe);
+}
+
+/** The first name that was there before. */
+function twinOf(names: readonly string[]): string | undefined {
+  return names.find((name, i) => names.indexOf(name) !== i);
 }
 
 function refuseUnknown(names: readonly string[], known: ReadonlySet<string>, message: string): void {

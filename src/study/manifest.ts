@@ -2,12 +2,14 @@ import { readFile } from "node:fs/promises";
 import type { ResolvedConfig, RunConfig } from "../config/schema.js";
 import { ConfigError, StateError } from "../errors.js";
 import { writeFileAtomic } from "../files/atomic.js";
+import { runId } from "../training/fingerprint.js";
 import type { BudgetConfig } from "./budget.js";
+import { byCell, cellKey } from "./cells.js";
 import type { Cell, Select } from "./file.js";
 import { studyPaths } from "./folder.js";
 import type { Trial } from "./plan.js";
 import { refuseOtherNumerics } from "./planned-versions.js";
-import type { TrialSeeds } from "./seeds.js";
+import { mergeSeeds, type TrialSeeds } from "./seeds.js";
 import type { ExecutorConfig } from "./slurm/options.js";
 
 /** What a study was planned to be: the first line of `manifest.jsonl`, and a line for each trial. */
@@ -41,6 +43,7 @@ export interface PlannedCell extends Pick<Cell, "stage" | "task" | "recipe" | "g
 export interface PlannedSelect extends Select {
   /** Config keys on top of those of the cell that is chosen. */
   own: RunConfig;
+  /** What the cell's trials have once there is a choice; `add-seeds` adds here before it, and to the trials after it. */
   seeds: TrialSeeds[];
   /** Null as long as runs of candidates are missing; then the cell has no trials. */
   choice: Choice | null;
@@ -119,29 +122,38 @@ export async function writeManifest(folder: string, { study, trials }: Manifest)
  * The planned trials with the new ones behind them. What was planned stays as it was planned, also where the study
  * file no longer names it: seeds and cells are only ever added. Where model or data have moved, the trials follow them.
  *
- * @throws ConfigError when the study file now means something else by a cell and seed that was planned before; StateError
- *   when that was with another version of the numerics
+ * @throws ConfigError when the study file now means something else by a cell that was planned before, whatever the
+ *   seeds; StateError when that was with another version of the numerics
  */
 export function mergeTrials(planned: readonly Trial[], wanted: readonly Trial[], folder: string): Trial[] {
-  if (wanted.length > 0) refuseOtherNumerics(planned, folder);
-  const place = ({ stage, task, recipe, seed }: Trial): string => JSON.stringify([stage, task, recipe, seed]);
-  const before = new Map(planned.map((trial) => [place(trial), trial]));
+  if (wanted.length === 0) return [...planned];
+  refuseOtherNumerics(planned, folder);
+  const makeups = new Map([...planned, ...wanted].map((trial) => [trial, makeupOf(trial)]));
+  const before = byCell(planned);
   const moved = new Map<Trial, Trial>();
   const added: Trial[] = [];
   for (const trial of wanted) {
-    const old = before.get(place(trial));
-    if (old === undefined) added.push(trial);
-    else if (old.id === trial.id) moved.set(old, { ...old, config: withPlacesOf(trial.config, old.config) });
-    else {
+    const own = before.get(cellKey(trial)) ?? [];
+    // Also at other seeds: a mean over two configs is that of neither.
+    const other = own.find((old) => makeups.get(old) !== makeups.get(trial));
+    if (other !== undefined) {
       throw new ConfigError(
-        `${folder} was planned with another ${changed(old, trial)} for "${trial.recipe}" on ${trial.task}, ${trial.seed}`,
+        `${folder} was planned with another ${changed(other, trial)} for "${other.recipe}" on ${other.task}, ${other.seed}`,
         {
           hint: "choose another --output; a study can also give the recipe another name, or be planned anew with --replan",
         },
       );
     }
+    const old = own.find(({ seed }) => seed === trial.seed);
+    if (old === undefined) added.push(trial);
+    else moved.set(old, { ...old, config: withPlacesOf(trial.config, old.config) });
   }
   return [...planned.map((trial) => moved.get(trial) ?? trial), ...added];
+}
+
+/** A hash of what all trials of a cell have in common: everything that decides their outcome but the seeds. */
+function makeupOf({ config, fingerprint }: Trial): string {
+  return runId({ ...config, seed: 0, initSeed: 0, orderSeed: 0 }, fingerprint);
 }
 
 /** A planned config, with the files where they lie now. */
@@ -153,32 +165,34 @@ function withPlacesOf(now: ResolvedConfig, planned: ResolvedConfig): ResolvedCon
 
 /**
  * The cells as the study file has them now, with the choices that were made before; cells that it no longer names stay
- * behind them, as their trials do.
+ * behind them, as their trials do. Cells that wait for a choice keep the seeds that they were to have, as others keep
+ * their trials.
  *
- * @throws ConfigError when the study file now means something else by a cell whose trials were planned upon a choice
+ * @param before null where nothing was planned yet
+ * @throws ConfigError when the study file now means something else by a cell that has trials: another choice or other
+ *   keys on top of it, a choice where there was none, or none where there was one
  */
-export function mergeCells(
-  planned: readonly PlannedCell[],
-  wanted: readonly PlannedCell[],
-  folder: string,
-): PlannedCell[] {
-  const place = ({ stage, task, recipe }: PlannedCell): string => JSON.stringify([stage, task, recipe]);
-  const before = new Map(planned.map((cell) => [place(cell), cell]));
+export function mergeCells(before: Manifest | null, wanted: readonly PlannedCell[], folder: string): PlannedCell[] {
+  const rest = new Map(before?.study.cells?.map((cell) => [cellKey(cell), cell]));
+  const planned = byCell(before?.trials ?? []);
   const cells = wanted.map((cell): PlannedCell => {
-    const old = before.get(place(cell));
-    before.delete(place(cell));
-    const choice = old?.select?.choice ?? null;
-    if (cell.select === null || old?.select === null || old?.select === undefined || choice === null) return cell;
-    const meaning = ({ stage, recipe, own }: PlannedSelect): string => JSON.stringify([stage, recipe, own]);
-    if (meaning(cell.select) !== meaning(old.select)) {
+    const old = rest.get(cellKey(cell))?.select ?? null;
+    rest.delete(cellKey(cell));
+    if (planned.has(cellKey(cell)) && meaningOf(cell.select) !== meaningOf(old)) {
       throw new ConfigError(
         `${folder} was planned with another config or choice for "${cell.recipe}" on ${cell.task}`,
         { hint: "choose another --output, give the recipe another name, or plan anew with --replan" },
       );
     }
-    return { ...cell, select: { ...cell.select, choice } };
+    if (cell.select === null || old === null) return cell;
+    const { choice, seeds } = old;
+    return { ...cell, select: { ...cell.select, choice, seeds: mergeSeeds(seeds, cell.select.seeds) } };
   });
-  return [...cells, ...before.values()];
+  return [...cells, ...rest.values()];
+}
+
+function meaningOf(select: PlannedSelect | null): string {
+  return JSON.stringify(select && [select.stage, select.recipe, select.own]);
 }
 
 function changed(old: Trial, now: Trial): string {

@@ -139,7 +139,7 @@ export async function planStudy(
   await using _lock = await lockPlan(folder);
   const before = replan ? null : await readManifest(folder);
   const { name, title, description, preset, executor, budget } = study;
-  const cells = mergeCells(before?.study.cells ?? [], study.cells.map(plannedCell), folder);
+  const cells = mergeCells(before, study.cells.map(plannedCell), folder);
   const wanted: Manifest = {
     study: {
       ...{ format: 1 as const, name, title, description },

@@ -19,3 +19,9 @@ export function seedLabel({ initSeed, orderSeed }: { initSeed: number; orderSeed
 export function labelOf(seeds: TrialSeeds): string {
   return seedLabel("seed" in seeds ? { initSeed: seeds.seed, orderSeed: seeds.seed } : seeds);
 }
+
+/** The seeds that there were, and behind them those that are new: seeds are only ever added. */
+export function mergeSeeds(planned: readonly TrialSeeds[], wanted: readonly TrialSeeds[]): TrialSeeds[] {
+  const before = new Set(planned.map(labelOf));
+  return [...planned, ...wanted.filter((seeds) => !before.has(labelOf(seeds)))];
+}

@@ -50,9 +50,12 @@ export function isOf(trial: Trial, { stage, task, recipe }: Pick<PlannedCell, "s
   return trial.stage === stage && trial.task === task && trial.recipe === recipe;
 }
 
+/** Means of equal scores in another order, or of others with the same sum, differ by no more than rounding does. */
+const rounding = 1e-12;
+
 function isBetter(a: Candidate, b: Candidate): boolean {
   if (a.withoutScore !== b.withoutScore) return a.withoutScore < b.withoutScore;
-  return (a.mean ?? -Infinity) > (b.mean ?? -Infinity);
+  return (a.mean ?? -Infinity) > (b.mean ?? -Infinity) + rounding;
 }
 
 /** Of the checkpoint that was best on the validation rows; null for a run without one. */

@@ -4,6 +4,7 @@ import { isLocked } from "../files/lock.js";
 import type { RunResult } from "../training/result.js";
 import { readResult } from "../training/run-folder.js";
 import type { BudgetConfig } from "./budget.js";
+import { byCell } from "./cells.js";
 import { studyPaths } from "./folder.js";
 import { requireManifest, type Manifest } from "./manifest.js";
 import type { Trial } from "./plan.js";
@@ -59,6 +60,7 @@ export interface StudyStatus extends Counts {
   workSecondsLeft: number | null;
   /** True where part of the work could not be guessed and is not in those numbers. */
   atLeast: boolean;
+  /** In the order of the study's file. */
   cells: CellStatus[];
   /** Cells without trials so far: their recipe is chosen once that stage is finished. */
   later: (Pick<Trial, "stage" | "task" | "recipe"> & { from: string })[];
@@ -78,7 +80,7 @@ export async function readStatus(folder: string): Promise<StudyStatus> {
   const different = [...new Map(trials.map((trial) => [trial.id, trial])).values()];
   const running = different.filter(({ state }) => state === "running").length;
   const later = cellsWithoutTrials(manifest);
-  const left = workLeft(cellsOf(different).map(progressOf), stages.map(stageProgress));
+  const left = workLeft([...byCell(different).values()].map(progressOf), stages.map(stageProgress));
   return {
     folder,
     name: manifest.study.name,
@@ -90,7 +92,7 @@ export async function readStatus(folder: string): Promise<StudyStatus> {
     secondsLeft: left === null || running === 0 ? null : secondsLeft(left, running),
     workSecondsLeft: left?.seconds ?? null,
     atLeast: later.length > 0 || (left?.atLeast ?? false),
-    cells: cellsOf(trials).map(cellStatus),
+    cells: [...byCell(trials, manifest.study.cells).values()].map(cellStatus),
     later,
     stages,
     trials,
@@ -145,16 +147,6 @@ function cellsWithoutTrials({ study, trials }: Manifest): StudyStatus["later"] {
       ? []
       : [{ stage, task, recipe, from: select.stage }];
   });
-}
-
-/** Trials by cell, in the order of the manifest. */
-function cellsOf(trials: readonly TrialStatus[]): TrialStatus[][] {
-  const cells = new Map<string, TrialStatus[]>();
-  for (const trial of trials) {
-    const key = JSON.stringify([trial.stage, trial.task, trial.recipe]);
-    cells.set(key, [...(cells.get(key) ?? []), trial]);
-  }
-  return [...cells.values()];
 }
 
 function cellStatus(trials: readonly TrialStatus[]): CellStatus {

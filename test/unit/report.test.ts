@@ -16,6 +16,7 @@ import type { ReportCell, ReportRun } from "#src/report/report-data.js";
 import { summarize, type CellSummary } from "#src/report/summary.js";
 import { writeReport } from "#src/report/write-report.js";
 import { requireManifest, writeManifest, type PlannedCell } from "#src/study/manifest.js";
+import { readStatus } from "#src/study/status.js";
 import { recordFailure } from "#src/study/trial.js";
 import type { RunResult } from "#src/training/result.js";
 import {
@@ -518,6 +519,24 @@ test("recipes are compared with the first of their task by five numbers", async 
   near(t, up?.pHolm, 2 * (up?.pHigher ?? NaN));
   t.like(up, { pairs: 3, probabilityOfImprovement: 11 / 12 });
   t.like(same, { difference: 0, pHigher: 0.5, pPaired: null, probabilityOfImprovement: 0.5 });
+});
+
+test("cells stand in the order of the study's file, in the report and in the status, whatever was planned first", async (t) => {
+  const recipes = (cells: { recipe: string }[]): string[] => cells.map(({ recipe }) => recipe);
+  const folder = await study(t, [
+    { recipe: "later", scores: [0.7, 0.72] },
+    { recipe: "dropped", scores: [0.5, 0.52] },
+    { recipe: "first", scores: [0.6, 0.62] },
+  ]);
+  const { study: header, trials } = await requireManifest(folder);
+  const cells = header.cells?.filter(({ recipe }) => recipe !== "dropped").reverse() ?? [];
+  await writeManifest(folder, { study: { ...header, cells }, trials });
+  t.deepEqual(recipes((await readStatus(folder)).cells), ["first", "later", "dropped"]);
+  const data = await readStudy(folder);
+  t.deepEqual(recipes(data.cells), ["first", "later", "dropped"]);
+  const [first, later] = summarize(data);
+  t.is(first?.difference, null, "the baseline");
+  near(t, later?.difference, 0.1);
 });
 
 test("disagreement is read from what runs predicted for the test rows", async (t) => {

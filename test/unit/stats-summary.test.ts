@@ -2,8 +2,8 @@ import { readFile } from "node:fs/promises";
 
 import { rowScorer, type ScoredTask } from "#src/metrics/metrics.js";
 import { bootstrapInterval } from "#src/stats/bootstrap.js";
-import { max, mean, median, min, quantile, std } from "#src/stats/summary.js";
-import { tTest } from "#src/stats/t-test.js";
+import { max, mean, median, min, quantile, std, variance } from "#src/stats/summary.js";
+import { pairedTTest, tTest } from "#src/stats/t-test.js";
 import test, { type ExecutionContext } from "ava";
 
 function close(t: ExecutionContext, actual: number, expected: number, tolerance = 1e-12): void {
@@ -70,6 +70,31 @@ test("the other two alternatives equal SciPy's", (t) => {
 test("a t-test of a single value or of equal constants has no p", (t) => {
   t.is(tTest([1], [1, 2], { alternative: "less", variances: "welch" }).p, NaN);
   t.is(tTest([1, 1], [1, 1], { alternative: "less", variances: "pooled" }).p, NaN);
+});
+
+test("equal scores have their value as mean, no deviation, and no p against each other in any test", (t) => {
+  // Accuracies on RTE's 277 validation rows and on half of them.
+  for (const rows of [138, 277]) {
+    for (let right = 0; right <= rows; right++) {
+      const [a, b] = [19, 20].map((n) => new Array<number>(n).fill(right / rows)) as [number[], number[]];
+      for (const values of [a, b]) {
+        if (mean(values) !== right / rows || variance(values) !== 0) t.fail(`${values.length} times ${right}/${rows}`);
+      }
+      for (const alternative of ["less", "greater", "two-sided"] as const) {
+        const ps = [
+          ...(["pooled", "welch"] as const).map((variances) => tTest(a, b, { alternative, variances }).p),
+          pairedTTest(a, a, alternative).p,
+        ];
+        if (!ps.every(Number.isNaN)) t.fail(`${right}/${rows}, ${alternative}: p ${ps.join(", ")}`);
+      }
+    }
+  }
+  t.pass();
+});
+
+test("pairs that all differ by the same have no deviation to divide by", (t) => {
+  const zeros = new Array<number>(19).fill(0);
+  t.is(pairedTTest(new Array<number>(19).fill(1 / 138), zeros, "greater").t, Infinity);
 });
 
 const binary: ScoredTask = { problem: "classification", labels: ["no", "yes"] };

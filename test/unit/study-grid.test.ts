@@ -236,6 +236,23 @@ const refused: [
     /stages\[0\]\.recipes has two entries named "longer" on RTE/,
     /^$/,
   ],
+  [
+    "a recipe that is called like a point of a grid",
+    (study) => study.stages[0]!.recipes.push({ name: "longer, steps 800", steps: 8 }),
+    {},
+    /study\.json: stages\[0\]\.recipes makes two cells named "longer, steps 800" on RTE$/,
+    /points of a grid are named by their values/,
+  ],
+  [
+    "a number and its digits in one grid",
+    (study) => {
+      const own = { name: "./mine.mjs" };
+      study.stages[0]!.recipes.push({ name: "own", methods: [own], grid: { "methods.0.size": [3, "3"] } });
+    },
+    {},
+    /makes two cells named "own, size 3" on RTE/,
+    /take a value out/,
+  ],
 ];
 
 for (const [what, change, choice, message, hint] of refused) {

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import test, { type ExecutionContext } from "ava";
 import type { RunConfig } from "#src/config/schema.js";
 import { ConfigError, StateError } from "#src/errors.js";
+import { studyOfTrials } from "#src/study/best-of-trials.js";
 import { parseStudy } from "#src/study/file.js";
 import { mergeTrials, readManifest, writeManifest } from "#src/study/manifest.js";
 import { planTrials, type Trial } from "#src/study/plan.js";
@@ -177,11 +178,66 @@ test("a study is not planned into a folder where its report would replace somebo
   t.is(await readManifest(folder), null);
 });
 
-test("trials of one place with other data are told apart from those with another config", (t) => {
-  const planned = syntheticTrial("r", "toy", 0);
-  const other = { ...planned, id: "other", fingerprint: { ...planned.fingerprint, data: "changed" } };
-  t.throws(() => mergeTrials([planned], [other], "runs/x"), { message: /another content of the data files/ });
+test("a cell whose config was edited is refused also where its seeds are others than those that are planned", async (t) => {
+  const folder = place(t);
+  const output = join(folder, "out");
+  const { manifest: first } = await planStudy(ticketStudy(folder, { seeds: [0, 1] }), output);
+  const changed = ticketStudy(folder, { seeds: [2, 3], base: { batchSize: 8 } });
+  await t.throwsAsync(planStudy(changed, output), {
+    instanceOf: ConfigError,
+    message: /was planned with another config for "short" on tickets, seed 0/,
+  });
+  t.deepEqual(await readManifest(output), first);
+  const { manifest } = await planStudy(changed, output, { replan: true });
+  t.deepEqual(
+    manifest.trials.map(({ recipe, seed, config }) => [recipe, seed, config.batchSize]),
+    ["seed 2", "seed 3"].flatMap((seed) => ["short", "long"].map((recipe) => [recipe, seed, 8])),
+  );
 });
+
+test("what does not change how a run comes out may differ from seed to seed", async (t) => {
+  const folder = place(t);
+  const output = join(folder, "out");
+  await planStudy(ticketStudy(folder, { seeds: [0] }), output);
+  const { manifest } = await planStudy(ticketStudy(folder, { seeds: [1], base: { threads: 2 } }), output);
+  t.deepEqual(
+    manifest.trials.map(({ config }) => config.threads),
+    [1, 1, 2, 2],
+  );
+});
+
+test("trials of one run that are added with other steps are refused, and more of the same are not", async (t) => {
+  const folder = place(t);
+  const output = join(folder, "out");
+  const data = { data: join(folder, "tickets.csv"), text: "body", label: "queue", maxLength: 32 };
+  const config: RunConfig = { model: join(folder, "tiny-bert"), ...data, steps: 6 };
+  await planStudy(studyOfTrials(config, 3), output);
+  await t.throwsAsync(planStudy(studyOfTrials({ ...config, seed: 5, steps: 12 }, 2), output), {
+    instanceOf: ConfigError,
+    message: /was planned with another config for "run" on tickets, seed 0/,
+  });
+  const { manifest } = await planStudy(studyOfTrials({ ...config, seed: 5 }, 2), output);
+  t.deepEqual(
+    manifest.trials.map(({ seed }) => seed),
+    ["seed 0", "seed 1", "seed 2", "seed 5", "seed 6"],
+  );
+});
+
+const moved: [key: "data" | "weights" | "transfer", message: RegExp][] = [
+  ["data", /another content of the data files for "r" on toy, seed 0/],
+  ["weights", /another model for "r" on toy, seed 0/],
+  ["transfer", /another intermediate task for "r" on toy, seed 0/],
+];
+
+for (const [key, message] of moved) {
+  test(`trials of one cell with other ${key} are told apart from those with another config, at any seed`, (t) => {
+    for (const seed of [0, 1]) {
+      const wanted = syntheticTrial("r", "toy", seed);
+      const other = { ...wanted, id: "other", fingerprint: { ...wanted.fingerprint, [key]: "changed" } };
+      t.throws(() => mergeTrials([syntheticTrial("r", "toy", 0)], [other], "runs/x"), { message });
+    }
+  });
+}
 
 test("a manifest of another kind is refused", async (t) => {
   const folder = temporaryFolder(t);

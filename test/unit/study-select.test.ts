@@ -2,6 +2,7 @@ import { copyFileSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import test, { type ExecutionContext } from "ava";
 import { ConfigError } from "#src/errors.js";
+import { addSeeds } from "#src/study/add-seeds.js";
 import { extendPlan } from "#src/study/extend.js";
 import { parseStudy, type Study, type StudyChoice } from "#src/study/file.js";
 import { readManifest, type Manifest } from "#src/study/manifest.js";
@@ -122,6 +123,18 @@ test("of equally good cells the first in the file is taken", async (t) => {
   t.is(choiceOf((await extendPlan(join(folder, "out"))).manifest)?.recipe, "longer, steps 20");
 });
 
+test("equally good cells are told from better ones by their scores, not by how a sum of them rounds", async (t) => {
+  const folder = place(t);
+  const output = join(folder, "out");
+  const { manifest } = await planStudy(ticketStudy(folder, [{ ...search, seeds: 3 }, table]), output);
+  // In this order the last has the largest mean, by one unit of the last digit.
+  const scores: Record<number, number[]> = { 10: [0.3, 0.2, 0.1], 20: [0.2, 0.2, 0.2], 40: [0.1, 0.2, 0.3] };
+  finishAll(output, manifest, ({ config: { steps, seed } }) => scores[steps ?? 0]?.[seed] ?? 0.9);
+  const choice = choiceOf((await extendPlan(output)).manifest);
+  t.is(choice?.recipe, "longer, steps 10");
+  t.true((choice?.among[2]?.mean ?? 0) > (choice?.among[0]?.mean ?? 1));
+});
+
 test("a cell with a run that never had a score loses against one without, whatever their means", async (t) => {
   const folder = place(t);
   const { manifest } = await planStudy(ticketStudy(folder), join(folder, "out"));
@@ -220,6 +233,50 @@ test("a choice stands once trials were planned upon it: more seeds are added, ot
     ),
     new Set([4]),
   );
+});
+
+test("a cell that waits for a choice loses no seeds when the file is planned again, whoever added them", async (t) => {
+  const folder = place(t);
+  const output = join(folder, "out");
+  await planStudy(ticketStudy(folder), output);
+  await addSeeds(output, 2, "table");
+  await planStudy(ticketStudy(folder), output);
+  await planStudy(ticketStudy(folder, [search, table], { seeds: 2 }), output);
+  const { manifest } = await planStudy(ticketStudy(folder, [search, { ...table, seeds: [9, 1] }]), output);
+  finishAll(output, manifest, () => 0.5);
+  const { added } = await extendPlan(output);
+  t.deepEqual(
+    added.map(({ recipe, seed }) => [recipe, seed]),
+    [0, 1, 2, 3, 4, 9].map((seed) => ["longer", `seed ${seed}`]),
+  );
+  t.deepEqual(
+    ofStage(manifest, "table").map(({ recipe, seed }) => [recipe, seed]),
+    [0, 1, 2, 3, 4, 9].map((seed) => ["plain", `seed ${seed}`]),
+    "as the others of the stage",
+  );
+});
+
+test("a cell with trials is not turned into one that selects, nor back, and one that still waits is", async (t) => {
+  const folder = place(t);
+  const output = join(folder, "out");
+  const plain: StageFile = { ...table, recipes: [{ name: "plain" }, { name: "longer", steps: 40 }] };
+  const refused = { instanceOf: ConfigError, message: /another config or choice for "longer" on tickets/ };
+
+  await planStudy(ticketStudy(folder, [search, plain]), join(folder, "plain"));
+  const other = { ...table, seeds: [7, 8] };
+  await t.throwsAsync(planStudy(ticketStudy(folder, [search, other]), join(folder, "plain")), refused);
+
+  const { manifest } = await planStudy(ticketStudy(folder), output);
+  finishAll(output, manifest, ({ config }) => (config.steps === 40 ? 0.9 : 0.3));
+  const { manifest: chosen } = await extendPlan(output);
+  // Even with the config that was chosen: the report would no longer say that it was.
+  await t.throwsAsync(planStudy(ticketStudy(folder, [search, plain]), output), refused);
+  t.deepEqual(await readManifest(output), chosen);
+
+  await planStudy(ticketStudy(folder), join(folder, "waiting"));
+  const { manifest: turned } = await planStudy(ticketStudy(folder, [search, plain]), join(folder, "waiting"));
+  t.is(choiceOf(turned), null);
+  t.is(ofStage(turned, "table").length, 6);
 });
 
 test("each task has its own choice", async (t) => {
