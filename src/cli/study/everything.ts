@@ -19,7 +19,6 @@ import { tellEnd } from "./tell-end.js";
 
 interface StudyFlags extends CommonOptions, ChoiceFlags, ExecutorFlags, Record<string, unknown> {
   output?: string;
-  workers?: string;
   budget?: string;
   replan?: boolean;
 }
