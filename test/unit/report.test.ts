@@ -264,7 +264,7 @@ test("a figure appears only where its data exist", async (t) => {
   const { path } = await writeReport([all], all);
   t.deepEqual(figuresIn(all).sort(), [
     ...["bias-ratio", "distance", "distance-all", "expected-test", "expected-validation", "length", "loss"],
-    ...["scores", "seeds-1", "seeds-2", "validation", "validation-scores"],
+    ...["scores", "seeds-1", "seeds-2", "validation", "validation-scores", "validation-seeds-1", "validation-seeds-2"],
   ]);
   for (const figure of figuresIn(all)) t.notRegex(drawn(all, figure), /NaN|undefined|Infinity/, figure);
   for (const caption of captions(path)) t.regex(caption, /\b(6|12) runs|eps left aside/, "every caption says n");
@@ -296,12 +296,13 @@ test("figures of runs that are all equal, or all without a score, have labels on
       Object.assign(console, { error, warn });
     }
     t.deepEqual(said, []);
-    t.is(figures.length, score === null ? 1 : 11);
+    t.is(figures.length, score === null ? 1 : 13);
     for (const { name, svg } of figures) {
       t.notRegex(svg, /NaN|undefined|Infinity/, `${name} of ${score}`);
       // Numbers along the y axis end where the axis begins.
       const labels = [...svg.matchAll(/<text[^>]*text-anchor="end"[^>]*>(-?[\d.]+)</g)];
-      if (!name.startsWith("seeds")) t.true(labels.length >= 3, `${name} of ${score}: ${labels.length} labels`);
+      if (!/^(validation-)?seeds/.test(name))
+        t.true(labels.length >= 3, `${name} of ${score}: ${labels.length} labels`);
       for (const [, label = ""] of labels) t.true(label.length <= 6, `${name} of ${score}: ${label}`);
     }
   }
@@ -315,6 +316,19 @@ test("the grid of seeds shows every run and the deviations that NumPy gives alon
   for (const score of ["61.0", "72.0", "65.0", "75.0", "80.0", "70.0"]) t.true(texts.includes(score), score);
   // numpy.std of the rows, the columns and all six, ddof=1, times 100.
   for (const std of ["5.57", "5.00", "9.90", "5.66", "3.54", "6.83"]) t.true(texts.includes(std), std);
+});
+
+test("a grid of seeds is drawn of validation scores, as the paper's, and then of test scores", async (t) => {
+  const seeds = [0, 1].flatMap((initSeed) => [5, 6].map((orderSeed) => ({ initSeed, orderSeed })));
+  const cell = { recipe: "r", scores: [0.61, 0.72, 0.65, 0.75], validation: [0.51, 0.52, 0.53, 0.54], seeds };
+  const folder = await study(t, [cell]);
+  const { path } = await writeReport([folder], folder);
+  t.true(drawn(folder, "validation-seeds-1").includes(">51.0</text>"));
+  t.true(drawn(folder, "seeds-1").includes(">61.0</text>"));
+  t.deepEqual(
+    captions(path).flatMap((caption) => caption.match(/checkpoint on 250 (validation|test) rows; none/)?.[1] ?? []),
+    ["validation", "test"],
+  );
 });
 
 test("runs of several lengths make a line per recipe, with a point per length", async (t) => {
