@@ -471,6 +471,23 @@ test("several tasks make a table in the paper's layout: more tasks than recipes 
   t.is(table.match(/<td>61\.0 ± 1\.0<\/td>/g)?.length, 3);
 });
 
+test("the table of all tasks says which recipe the others are compared with, task by task where that differs", async (t) => {
+  const scores = [0.6, 0.61, 0.62];
+  const cells = [
+    { recipe: "Standard", task: "RTE", scores },
+    { recipe: "Re-init", task: "RTE", scores },
+    { recipe: "Re-init", task: "CoLA", scores },
+    { recipe: "Longer", task: "CoLA", scores },
+  ];
+  const said = async (cells: SyntheticCell[]): Promise<string | undefined> => {
+    const folder = await study(t, cells);
+    const html = readFileSync((await writeReport([folder], folder)).path, "utf8");
+    return /\*: significantly above ([^<]*); †/.exec(html)?.[1];
+  };
+  t.is(await said(cells), "the first recipe of the task (“Standard” on RTE; “Re-init” on CoLA)");
+  t.is(await said([...cells.slice(0, 2), { recipe: "Standard", task: "CoLA", scores }]), "“Standard”");
+});
+
 test("bold means the same in the table of a task as in that of all tasks, and is explained there", async (t) => {
   const folder = await study(t, [
     { recipe: "low", scores: [0.5, 0.51, 0.52] },
