@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { readdir, rm } from "node:fs/promises";
+import { readdir, realpath, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { ConfigError } from "../errors.js";
 import { asOutputError, makeFolder, writeFileAtomic } from "../files/atomic.js";
@@ -24,7 +24,7 @@ export interface Report {
  * Reads a study, or folders of single runs, and writes `report.html`, `table.csv` (cells), `trials.csv` (runs),
  * `study.json` (both) and `figures/*.svg`.
  *
- * @param folders one study, or any number of folders of finished runs
+ * @param folders one study, or any number of folders of finished runs; one that is named several times counts once
  * @param output where the report goes
  * @throws ConfigError when a folder is neither, and where the report would replace a file that no report wrote;
  *   OutputError when the report cannot be written
@@ -64,7 +64,8 @@ async function writeFigures(
   }
 }
 
-async function readFolders(folders: readonly string[]): Promise<ReportData> {
+async function readFolders(named: readonly string[]): Promise<ReportData> {
+  const folders = await different(named);
   const [first] = folders;
   if (first === undefined) throw new ConfigError("no folder is given to report on");
   const study = folders.find((folder) => existsSync(studyPaths(folder).manifest));
@@ -75,6 +76,17 @@ async function readFolders(folders: readonly string[]): Promise<ReportData> {
     });
   }
   return readStudy(study);
+}
+
+/** A folder that is named twice, also by another path, counts once. */
+async function different(folders: readonly string[]): Promise<string[]> {
+  const byPlace = new Map<string, string>();
+  for (const folder of folders) {
+    // One that is not there is complained about by name where it is read.
+    const place = await realpath(folder).catch(() => folder);
+    if (!byPlace.has(place)) byPlace.set(place, folder);
+  }
+  return [...byPlace.values()];
 }
 
 /** The report for programs. */

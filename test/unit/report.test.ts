@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import test, { type ExecutionContext } from "ava";
@@ -623,6 +623,27 @@ test("single runs that differ only in their seeds make one cell, named by what s
       ["epochs 10", 1],
     ],
   );
+});
+
+test("a run that is named twice, also by another path, counts once", async (t) => {
+  const root = temporaryFolder(t);
+  const folders = [0, 1].map((seed) => {
+    const folder = join(root, `run${seed}`);
+    mkdirSync(folder);
+    const seeds = { seed, initSeed: seed, orderSeed: seed };
+    const config = { model: "m", data: "d.csv", output: folder, ...seeds, optimizer: {} };
+    writeFileSync(join(folder, "config.json"), JSON.stringify(config));
+    writeFileSync(join(folder, "result.json"), JSON.stringify(syntheticResult(0.7, { seed })));
+    return folder;
+  });
+  symlinkSync(folders[0]!, join(root, "link"));
+  const named = [...folders, `${folders[1]}/`, join(root, "link")];
+  const { summaries, path } = await writeReport(named, join(root, "report"));
+  t.deepEqual(
+    summaries.map(({ runs }) => runs),
+    [2],
+  );
+  t.regex(readFileSync(path, "utf8"), /<h1>2 runs</);
 });
 
 test("single runs with and without an intermediate task are told apart by its name", async (t) => {
