@@ -90,6 +90,19 @@ test("every run is a dot of the box plot, degenerate ones hollow", async (t) => 
   t.is(dots.filter((dot) => /fill="#fff(fff)?"/.test(dot)).length, 1);
 });
 
+test("the caption of either box plot says on which rows a run of a hollow dot is no better than the majority", async (t) => {
+  const hollow = async (cell: SyntheticCell): Promise<(string | undefined)[]> => {
+    const folder = await study(t, [cell]);
+    return captions((await writeReport([folder], folder)).path)
+      .filter((caption) => caption.includes("Boxes span"))
+      .map((caption) => /Hollow dots [^.]*/.exec(caption)?.[0]);
+  };
+  const said = "Hollow dots are degenerate runs: no better on the test rows than always predicting the majority class";
+  t.deepEqual(await hollow({ recipe: "r", scores: [0.5, 0.7], validation: [0.6, 0.7] }), [said, said]);
+  // A run that diverged before its first evaluation is degenerate, and is no dot.
+  t.deepEqual(await hollow({ recipe: "r", scores: [null, 0.7] }), [undefined, undefined]);
+});
+
 test("a cell that takes the config of the best of an earlier stage says which, and how good that was", async (t) => {
   const among = [1, 2].map((layers) => ({
     recipe: `layers ${layers}`,
