@@ -54,6 +54,26 @@ test("array tasks, and the stages that they submit, keep to the budget that stud
   t.regex(task.stderr, /the budget is spent before 1 run/);
 });
 
+test("cancel takes out all jobs of a study's submissions, also one that somebody gave to sbatch by hand", async (t) => {
+  const folder = await begunStudy(t);
+  const { env, queue, calls } = fakeSlurm(t);
+  t.is((await steadytune(["study", "run", folder, "--executor", "slurm"], { env })).code, 0);
+  const comment = join(folder, "slurm/1");
+  queue([
+    `101|0|RUNNING|None|${comment}`,
+    `101|1|COMPLETED|None|${comment}`,
+    `207|0|PENDING|Priority|${comment}`,
+    `207|1|PENDING|Priority|${comment}`,
+    "300|0|RUNNING|None|/elsewhere/slurm/1",
+  ]);
+  const again = await steadytune(["study", "run", folder, "--executor", "slurm"], { env });
+  t.regex(again.stderr, /2 trials in the queue already/);
+  const { code, stderr } = await steadytune(["study", "cancel", folder], { env });
+  t.is(code, 0, stderr);
+  t.regex(stderr, /3 tasks cancelled/);
+  t.deepEqual(calls("scancel"), ["101 207"]);
+});
+
 test("flags that would have nothing to say are refused", async (t) => {
   const folder = await begunStudy(t);
   const { file } = writeStudy(t);
