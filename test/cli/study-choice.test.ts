@@ -81,6 +81,12 @@ test("a preset is chosen by name, and has a folder of its own", async (t) => {
       ["longer", 2],
     ],
   );
+  const status = await steadytune(["study", "status", file, "--preset", "one", "--json"], { cwd: folder });
+  t.is(status.code, 0, status.stderr);
+  t.like(JSON.parse(status.stdout), { folder: "runs/search-one", done: 2 });
+  const twice = await steadytune(["study", "status", "runs/search-one", "--preset", "one"], { cwd: folder });
+  t.is(twice.code, 2);
+  t.regex(twice.stderr, /is a study's folder already, so that --preset has nothing to say/);
   const wrong = await steadytune(["study", file, "--preset", "on"], { cwd: folder });
   t.is(wrong.code, 2);
   t.regex(wrong.stderr, /has no preset "on"\n.*did you mean "one"/);

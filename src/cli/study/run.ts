@@ -52,7 +52,7 @@ const exclusive = [
 ] as const;
 
 async function run(study: string, options: RunFlags): Promise<void> {
-  const folder = await studyFolder(study, options.output);
+  const folder = await studyFolder(study, options);
   for (const flags of exclusive) {
     const given = flags.filter((flag) => options[flag] !== undefined);
     if (given.length > 1) throw new ConfigError(`--${given.join(" and --")} exclude each other`);
