@@ -22,7 +22,7 @@ export interface Report {
 
 /**
  * Reads a study, or folders of single runs, and writes `report.html`, `table.csv` (cells), `trials.csv` (runs),
- * `study.json` (both) and `figures/*.svg`.
+ * `study.json` (both, the choices, and what failed or waits) and `figures/*.svg`.
  *
  * @param folders one study, or any number of folders of finished runs; one that is named several times counts once
  * @param output where the report goes
@@ -90,14 +90,18 @@ async function different(folders: readonly string[]): Promise<string[]> {
 }
 
 /** The report for programs. */
-function json({ title, description, cells }: ReportData, summaries: readonly CellSummary[]): object {
+function json({ title, description, cells, failed, later }: ReportData, summaries: readonly CellSummary[]): object {
   return {
     title,
     description,
     cells: summaries.map((summary, i) => ({
       ...summary,
+      choice: cells[i]!.choice,
       bestOfK: bestOfK(cells[i]!, "test"),
+      bestOfKValidation: bestOfK(cells[i]!, "validation"),
       trials: cells[i]?.runs.map((run) => ({ id: run.id, seed: run.seed, test: testScore(run), result: run.result })),
     })),
+    failed,
+    later,
   };
 }

@@ -426,6 +426,32 @@ test("the page names runs that failed and cells that wait for a choice, and says
   );
 });
 
+test("study.json holds what failed, what waits, and what choices rest on", async (t) => {
+  const among = [{ recipe: "wide", mean: 0.7, runs: 1, withoutScore: 0 }];
+  const choice = { recipe: "wide", among };
+  const folder = await study(t, [
+    { recipe: "wide", scores: [0.7, undefined] },
+    { recipe: "best", stage: "final", scores: [undefined], choice },
+  ]);
+  const { study: header, trials } = await requireManifest(folder);
+  const select = { stage: "only", recipe: null, own: {}, seeds: [], choice: null };
+  const waits: PlannedCell = { stage: "final", task: "other", recipe: "best", grid: null, select, expected: null };
+  await writeManifest(folder, { study: { ...header, cells: [...(header.cells ?? []), waits] }, trials });
+  await recordFailure(folder, trials[1]!, new ConfigError("no room"));
+  await writeReport([folder], folder);
+  const { failed, later, cells } = JSON.parse(readFileSync(join(folder, "study.json"), "utf8")) as {
+    failed: unknown;
+    later: unknown;
+    cells: { choice: unknown }[];
+  };
+  t.deepEqual(failed, [{ stage: "only", task: "toy", recipe: "wide", seed: "seed 1", message: "no room" }]);
+  t.deepEqual(later, [{ stage: "final", task: "other", recipe: "best", from: "only" }]);
+  t.deepEqual(
+    cells.map((cell) => cell.choice),
+    [null, choice],
+  );
+});
+
 test("of many failed runs the page names five", async (t) => {
   const folder = await study(t, [{ recipe: "wide", scores: [0.7, ...Array.from({ length: 7 }, () => undefined)] }]);
   const { trials } = await requireManifest(folder);
@@ -576,13 +602,14 @@ test("disagreement is read from what runs predicted for the test rows", async (t
   t.is(without?.disagreement, null);
 });
 
-test("study.json holds what to expect of the best of k runs, by all three estimates", async (t) => {
+test("study.json holds what to expect of the best of k runs on both halves, by all three estimates", async (t) => {
   const scores = [0.6, 0.7, 0.65, 0.75, 0.8];
-  const folder = await study(t, [{ recipe: "r", scores }]);
+  const folder = await study(t, [{ recipe: "r", scores, validation: scores.map((score) => score / 2) }]);
   await writeReport([folder], folder);
   const { cells } = JSON.parse(readFileSync(join(folder, "study.json"), "utf8")) as {
     cells: {
       bestOfK: { k: number; bootstrap: { mean: number }; closedForm: { mean: number }; unbiased: { mean: number } }[];
+      bestOfKValidation: { unbiased: { mean: number } }[];
     }[];
   };
   const best = cells[0]?.bestOfK ?? [];
@@ -592,6 +619,7 @@ test("study.json holds what to expect of the best of k runs, by all three estima
   );
   near(t, best[0]?.closedForm.mean, 0.7);
   near(t, best[4]?.unbiased.mean, 0.8);
+  near(t, cells[0]?.bestOfKValidation[4]?.unbiased.mean, 0.4);
   // Of ten pairs of different runs the better one is 0.8 four times, 0.75 three times, 0.7 twice and 0.65 once.
   near(t, best[1]?.unbiased.mean, (4 * 0.8 + 3 * 0.75 + 2 * 0.7 + 0.65) / 10);
   t.true(Math.abs((best[1]?.bootstrap.mean ?? NaN) - (best[1]?.closedForm.mean ?? NaN)) < 0.01);
