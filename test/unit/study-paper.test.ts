@@ -10,6 +10,7 @@ import { workOf } from "#src/study/estimate.js";
 import { extendPlan } from "#src/study/extend.js";
 import { readStudyFile, type Cell, type Study, type StudyChoice } from "#src/study/file.js";
 import { planTrials, type Trial } from "#src/study/plan.js";
+import { refuseNoModel } from "#src/study/preset.js";
 import { planStudy } from "#src/study/run.js";
 import { trialFolder } from "#src/study/trial.js";
 import { glueFolder } from "../helpers/glue-files.js";
@@ -253,6 +254,13 @@ test("each of the other models is compared with itself without Re-init: it is th
         [model, `${model}, Re-init`].map((recipe) => [recipe, { stage: `${model} depth`, recipe }]),
       );
     }
+  }
+});
+
+test("every preset small asks for a model: no file's own is small", async (t) => {
+  for (const name of files) {
+    const error = await t.throwsAsync(refuseNoModel(join(folder, `${name}.json`), "small"));
+    t.regex(error.message, /no model is given/);
   }
 });
 
