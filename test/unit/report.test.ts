@@ -81,6 +81,19 @@ test("the page stands alone: no script, nothing fetched, every figure inside", a
   );
 });
 
+test("behind the study's description stands what of it there is: tasks, and how many runs are planned", async (t) => {
+  const lead = async (cells: SyntheticCell[]): Promise<string | undefined> => {
+    const folder = await study(t, cells);
+    return /<p class="lead">([^<]*)/.exec(readFileSync((await writeReport([folder], folder)).path, "utf8"))?.[1];
+  };
+  const some = { recipe: "r", task: "RTE", scores: [0.7, undefined] };
+  t.is(await lead([some]), "Made up by a test. In this report: RTE, with 2 runs of each recipe.");
+  t.is(
+    await lead([some, { ...biased, task: "CoLA" }]),
+    "Made up by a test. In this report: RTE, CoLA, with 2 to 3 runs of each recipe.",
+  );
+});
+
 test("every run is a dot of the box plot, degenerate ones hollow", async (t) => {
   const folder = await study(t, [biased, debiased]);
   await writeReport([folder], folder);
