@@ -3,7 +3,7 @@ import { accuracy, countConfusion, f1, matthews } from "./confusion.js";
 import type { Labels, ScoredTask } from "./metrics.js";
 
 /** A regression run below this correlation has learnt nothing (paper, Sec. 4: runs that collapse). */
-const leastCorrelation = 0.1;
+export const leastCorrelation = 0.1;
 
 /**
  * Scores of always predicting the most frequent class of these labels, the first of equally frequent ones; for

@@ -1,3 +1,4 @@
+import { leastCorrelation } from "../metrics/baseline.js";
 import { mean, quantile } from "../stats/summary.js";
 import { axis, cellColor, chartTitle, drawSvg, ink, tickRange, type Figure, type FigureLabel } from "./chart.js";
 import { count, metricName, points, upperFirst } from "./format.js";
@@ -158,13 +159,23 @@ function rangeOf(
 
 function captionOf(cells: readonly ReportCell[], half: Half, baseline: number | null): string {
   const sizes = [...new Set(cells.map((cell) => scoresOf(cell, half).length))].sort((a, b) => a - b);
-  const rows = cells[0]?.runs[0]?.result.rows;
+  const { rows, metric } = cells[0]?.runs[0]?.result ?? {};
   const n = sizes.length === 1 ? `${count(sizes[0] ?? 0, "run")} each` : `${sizes[0]} to ${sizes.at(-1)} runs each`;
-  const degenerate = cells.flatMap(({ runs }) => runs).filter(({ result }) => result.degenerate).length;
+  const drawn = cells.flatMap(({ runs }) => runs).filter((run) => scoreOn(half, run) !== null);
+  const degenerate = drawn.some(({ result }) => result.degenerate);
+  // Judged there on either figure, so that a run is hollow on both or on none.
+  const judged = `on the ${rows?.test === 0 ? "validation" : "test"} rows`;
+  const regression = metric === "spearman" || metric === "pearson";
   return [
     `${upperFirst(n)}. A dot is the score of one run's validation-best checkpoint on ${count(rows?.[half] ?? 0, `${half} row`)}.`,
     "Boxes span the quartiles with the median inside, whiskers reach to the worst and the best run; diamonds and numbers are means.",
     ...(baseline === null ? [] : ["The dashed line is what always predicting the majority class scores."]),
-    ...(degenerate === 0 ? [] : ["Hollow dots are degenerate runs: no better than that."]),
+    ...(degenerate
+      ? [
+          regression
+            ? `Hollow dots are degenerate runs: below ${points(leastCorrelation)} ${judged}.`
+            : `Hollow dots are degenerate runs: no better ${judged} than always predicting the majority class.`,
+        ]
+      : []),
   ].join(" ");
 }

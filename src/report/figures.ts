@@ -8,9 +8,9 @@ import { lengthChart } from "./length-chart.js";
 import { groupBy, placeNames, scoresOf, type ReportCell, type ReportData } from "./report-data.js";
 import { seedGrid } from "./seed-grid.js";
 
-/** What figures are called; those of `seeds` are counted. */
+/** What figures are called; those of `seeds` and `validation-seeds` are counted. */
 const kinds = [
-  ...["scores", "validation-scores", "seeds", "length", "expected-test", "expected-validation"],
+  ...["scores", "validation-scores", "validation-seeds", "seeds", "length", "expected-test", "expected-validation"],
   ...["loss", "validation", "distance", "distance-all", "bias-ratio"],
 ] as const;
 
@@ -39,11 +39,15 @@ export function figuresOf({ cells }: ReportData): Figure[] {
 
 function figuresOfTask(
   cells: readonly ReportCell[],
-  label: (kind: Kind | `seeds-${number}`) => FigureLabel,
+  label: (kind: Kind | `${"validation-" | ""}seeds-${number}`) => FigureLabel,
 ): (Figure | null)[] {
   const scored = cells.some((cell) => scoresOf(cell).length > 0);
   const logged = cells.some(({ runs }) => runs.some(({ curves }) => curves.loss.length > 0));
-  const grids = cells.map((cell, i) => seedGrid(label(`seeds-${i + 1}`), cell, "test"));
+  // The paper's grids are of validation scores.
+  const grids = cells.flatMap((cell, i) => [
+    seedGrid(label(`validation-seeds-${i + 1}`), cell, "validation"),
+    seedGrid(label(`seeds-${i + 1}`), cell, "test"),
+  ]);
   return [
     scored ? boxPlot(label("scores"), cells, "test") : null,
     scored ? boxPlot(label("validation-scores"), cells, "validation") : null,

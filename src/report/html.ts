@@ -31,7 +31,7 @@ export function htmlPage(data: ReportData, summaries: readonly CellSummary[], fi
 <main>
 <header>
 <h1>${escaped(data.title)}</h1>
-${data.description === null ? "" : `<p class="lead">${escaped(data.description)}</p>`}
+${data.description === null ? "" : `<p class="lead">${escaped(`${data.description} ${extentOf(data)}`)}</p>`}
 <p class="facts">${factsOf(data)}</p>
 ${missingOf(data)}
 </header>
@@ -189,6 +189,15 @@ function trialsOf({ cells }: ReportData): string {
 <tbody>${rows.join("\n")}</tbody>
 </table></div>
 </details>`;
+}
+
+/** What there is of the study that the description is about: flags may have planned fewer tasks or other seeds. */
+function extentOf({ cells }: ReportData): string {
+  const tasks = [...new Set(cells.map(({ task }) => task))].join(", ");
+  const planned = cells.map((cell) => cell.planned);
+  const [fewest, most] = [Math.min(...planned), Math.max(...planned)];
+  const runs = fewest === most ? count(most, "run") : `${fewest} to ${count(most, "run")}`;
+  return `In this report: ${tasks}, with ${runs} of each recipe.`;
 }
 
 function factsOf({ cells }: ReportData): string {

@@ -42,18 +42,26 @@ export function overviewTable(entries: readonly Entry[], heading: string, half: 
           ["Recipe", ...tasks.map(taskHead)],
           recipes.map((recipe) => [escaped(recipe), ...tasks.map((task) => field(task, recipe))]),
         );
-  const first = entries[0]?.cell.recipe ?? "";
   const notes = [
     `${half === "test" ? "Test" : "Validation"} score times 100, mean ± sample standard deviation over runs.`,
     ...(half === "test" && recipes.length > 1
       ? [
           "Bold: the best mean of its task, or not significantly below it;",
-          `*: significantly above “${first}”; †: also after Holm's correction (one-tailed Student's t-tests at 5 %).`,
+          `*: significantly above ${baselineOf(entries)}; †: also after Holm's correction (one-tailed Student's t-tests at 5 %).`,
         ]
       : []),
     ...publishedNotes(published, half),
   ];
   return section(heading, table, notes);
+}
+
+/** What recipes are compared with: the first of their task, which is not the same where one is for some tasks only. */
+function baselineOf(entries: readonly Entry[]): string {
+  const firsts = groupBy(entries, ({ cell }) => cell.task).map(([first]) => first!.cell);
+  const byRecipe = groupBy(firsts, ({ recipe }) => recipe);
+  if (byRecipe.length === 1) return `“${firsts[0]!.recipe}”`;
+  const named = byRecipe.map((same) => `“${same[0]!.recipe}” on ${same.map(({ task }) => task).join(", ")}`);
+  return `the first recipe of the task (${named.join("; ")})`;
 }
 
 interface Marks {

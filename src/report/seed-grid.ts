@@ -1,6 +1,6 @@
 import { mean, std } from "../stats/summary.js";
 import { chartTitle, drawSvg, ink, type Figure, type FigureLabel } from "./chart.js";
-import { metricName, points } from "./format.js";
+import { count, metricName, points } from "./format.js";
 import { scoreOn, scoresOf, type Half, type ReportCell } from "./report-data.js";
 
 const size = { cellWidth: 66, cellHeight: 34, left: 120, top: 92, right: 110, bottom: 92 };
@@ -92,8 +92,9 @@ export function seedGrid({ name, place }: FigureLabel, cell: ReportCell, half: H
     { name, width: Math.max(width, 560), height },
   );
   const [fixedInit, fixedOrder] = [alongOrders, alongInits].map((all) => margin(mean(all.filter((one) => one >= 0))));
+  const rows = cell.runs[0]?.result.rows[half] ?? 0;
   const caption = [
-    `${cell.runs.length} runs; a field is one run, scored at its validation-best checkpoint; none where it has no score.`,
+    `${cell.runs.length} runs; a field is the score of one run's validation-best checkpoint on ${count(rows, `${half} row`)}; none where it has no score.`,
     "The margins are sample standard deviations along a row or a column, in the corner that of all runs.",
     `On average the deviation is ${fixedInit} where the seed of the new weights is held fixed, and ${fixedOrder} where`,
     "that of order and dropout is.",

@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { readdir, rm } from "node:fs/promises";
+import { readdir, realpath, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { ConfigError } from "../errors.js";
 import { asOutputError, makeFolder, writeFileAtomic } from "../files/atomic.js";
@@ -22,9 +22,9 @@ export interface Report {
 
 /**
  * Reads a study, or folders of single runs, and writes `report.html`, `table.csv` (cells), `trials.csv` (runs),
- * `study.json` (both) and `figures/*.svg`.
+ * `study.json` (both, the choices, and what failed or waits) and `figures/*.svg`.
  *
- * @param folders one study, or any number of folders of finished runs
+ * @param folders one study, or any number of folders of finished runs; one that is named several times counts once
  * @param output where the report goes
  * @throws ConfigError when a folder is neither, and where the report would replace a file that no report wrote;
  *   OutputError when the report cannot be written
@@ -64,7 +64,8 @@ async function writeFigures(
   }
 }
 
-async function readFolders(folders: readonly string[]): Promise<ReportData> {
+async function readFolders(named: readonly string[]): Promise<ReportData> {
+  const folders = await different(named);
   const [first] = folders;
   if (first === undefined) throw new ConfigError("no folder is given to report on");
   const study = folders.find((folder) => existsSync(studyPaths(folder).manifest));
@@ -77,15 +78,30 @@ async function readFolders(folders: readonly string[]): Promise<ReportData> {
   return readStudy(study);
 }
 
+/** A folder that is named twice, also by another path, counts once. */
+async function different(folders: readonly string[]): Promise<string[]> {
+  const byPlace = new Map<string, string>();
+  for (const folder of folders) {
+    // One that is not there is complained about by name where it is read.
+    const place = await realpath(folder).catch(() => folder);
+    if (!byPlace.has(place)) byPlace.set(place, folder);
+  }
+  return [...byPlace.values()];
+}
+
 /** The report for programs. */
-function json({ title, description, cells }: ReportData, summaries: readonly CellSummary[]): object {
+function json({ title, description, cells, failed, later }: ReportData, summaries: readonly CellSummary[]): object {
   return {
     title,
     description,
     cells: summaries.map((summary, i) => ({
       ...summary,
+      choice: cells[i]!.choice,
       bestOfK: bestOfK(cells[i]!, "test"),
+      bestOfKValidation: bestOfK(cells[i]!, "validation"),
       trials: cells[i]?.runs.map((run) => ({ id: run.id, seed: run.seed, test: testScore(run), result: run.result })),
     })),
+    failed,
+    later,
   };
 }

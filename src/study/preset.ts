@@ -1,3 +1,4 @@
+import { readFile } from "node:fs/promises";
 import { nearest } from "../config/suggest.js";
 import { ConfigError } from "../errors.js";
 import type { PresetFile, StudyFile } from "./schema.js";
@@ -29,6 +30,20 @@ export function findPreset({ presets = {}, stages }: StudyFile, name: string, so
     if (!keys.has(key)) throw unknown(`${at}.grid has "${key}", but no grid of the study has that key`, key, keys);
   }
   return preset;
+}
+
+/**
+ * Refuses a preset that is for a small model where none is given: it would train the file's own, which is large.
+ *
+ * @param path a study file that could be read
+ * @throws ConfigError where the preset needs a model
+ */
+export async function refuseNoModel(path: string, name: string): Promise<void> {
+  const { presets = {} } = JSON.parse(await readFile(path, "utf8")) as StudyFile;
+  if (presets[name]?.needsModel !== true) return;
+  throw new ConfigError(`no model is given, which the preset "${name}" of ${path} needs`, {
+    hint: "name a small one with --model: a folder with config.json, weights and tokenizer, or a hub id",
+  });
 }
 
 function unknown(message: string, name: string, known: ReadonlySet<string>): ConfigError {

@@ -130,6 +130,10 @@ const presetSchema = {
   type: "object",
   properties: {
     description: { ...name, description: "What it is for; printed beside the study's title." },
+    needsModel: {
+      type: "boolean",
+      description: "Whether it is for a model that the command line names, and for none that the file does.",
+    },
     base: { type: "object", description: "Config keys on top of base and tasks, below those of recipes." },
     tasks: { ...tasks, description: "The tasks that are kept, or others of the same names." },
     recipes: {

@@ -56,7 +56,10 @@ export interface RunResult {
   seeds: { seed: number; initSeed: number; orderSeed: number };
   /** Where the weights came from; null for those of the model itself. */
   transfer: TransferOrigin | null;
-  /** The best checkpoint is no better on the validation rows than always predicting the majority class. */
+  /**
+   * The best checkpoint is no better on the test rows (without any: on the validation rows) than always predicting the
+   * majority class; for regression below a correlation of 0.1.
+   */
   degenerate: boolean;
   diverged: boolean;
   /**

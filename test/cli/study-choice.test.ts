@@ -1,11 +1,14 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import test, { type ExecutionContext } from "ava";
 import { readManifest, type Manifest } from "#src/study/manifest.js";
 import type { RunResult } from "#src/training/result.js";
 import { steadytune } from "../helpers/cli.js";
 import { temporaryFolder } from "../helpers/temporary-folder.js";
 import { ticketsFile, tinyModel } from "../helpers/tiny-run.js";
+
+const figure2 = fileURLToPath(new URL("../../configs/paper/figure2.json", import.meta.url));
 
 /** Lengths are tried with two seeds, and the best gets a third one. */
 function writeSearch(t: ExecutionContext): { folder: string; file: string } {
@@ -81,9 +84,25 @@ test("a preset is chosen by name, and has a folder of its own", async (t) => {
       ["longer", 2],
     ],
   );
+  const status = await steadytune(["study", "status", file, "--preset", "one", "--json"], { cwd: folder });
+  t.is(status.code, 0, status.stderr);
+  t.like(JSON.parse(status.stdout), { folder: "runs/search-one", done: 2 });
+  const twice = await steadytune(["study", "status", "runs/search-one", "--preset", "one"], { cwd: folder });
+  t.is(twice.code, 2);
+  t.regex(twice.stderr, /is a study's folder already, so that --preset has nothing to say/);
   const wrong = await steadytune(["study", file, "--preset", "on"], { cwd: folder });
   t.is(wrong.code, 2);
   t.regex(wrong.stderr, /has no preset "on"\n.*did you mean "one"/);
+});
+
+test("a preset for a small model asks for --model before it looks for the large one of the file", async (t) => {
+  const folder = temporaryFolder(t);
+  for (const verb of [[], ["plan"], ["estimate"]]) {
+    const args = ["study", ...verb, figure2, "--preset", "small", "--data", folder];
+    const { code, stderr } = await steadytune(args, { cwd: folder, env: { HF_HUB_OFFLINE: "1" } });
+    t.is(code, 2, stderr);
+    t.regex(stderr, /no model is given, which the preset "small" of .*figure2\.json needs\nhint: .* small .* --model/);
+  }
 });
 
 test("what a study will take is told without running it", async (t) => {

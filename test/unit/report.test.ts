@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import test, { type ExecutionContext } from "ava";
@@ -82,6 +82,19 @@ test("the page stands alone: no script, nothing fetched, every figure inside", a
   );
 });
 
+test("behind the study's description stands what of it there is: tasks, and how many runs are planned", async (t) => {
+  const lead = async (cells: SyntheticCell[]): Promise<string | undefined> => {
+    const folder = await study(t, cells);
+    return /<p class="lead">([^<]*)/.exec(readFileSync((await writeReport([folder], folder)).path, "utf8"))?.[1];
+  };
+  const some = { recipe: "r", task: "RTE", scores: [0.7, undefined] };
+  t.is(await lead([some]), "Made up by a test. In this report: RTE, with 2 runs of each recipe.");
+  t.is(
+    await lead([some, { ...biased, task: "CoLA" }]),
+    "Made up by a test. In this report: RTE, CoLA, with 2 to 3 runs of each recipe.",
+  );
+});
+
 test("every run is a dot of the box plot, degenerate ones hollow", async (t) => {
   const folder = await study(t, [biased, debiased]);
   await writeReport([folder], folder);
@@ -89,6 +102,19 @@ test("every run is a dot of the box plot, degenerate ones hollow", async (t) => 
   const dots = svg.match(/<path d="M1 0A1 1 [^>]*stroke="#(D55E00|0072B2)"[^>]*>/g) ?? [];
   t.is(dots.length, 6);
   t.is(dots.filter((dot) => /fill="#fff(fff)?"/.test(dot)).length, 1);
+});
+
+test("the caption of either box plot says on which rows a run of a hollow dot is no better than the majority", async (t) => {
+  const hollow = async (cell: SyntheticCell): Promise<(string | undefined)[]> => {
+    const folder = await study(t, [cell]);
+    return captions((await writeReport([folder], folder)).path)
+      .filter((caption) => caption.includes("Boxes span"))
+      .map((caption) => /Hollow dots [^.]*/.exec(caption)?.[0]);
+  };
+  const said = "Hollow dots are degenerate runs: no better on the test rows than always predicting the majority class";
+  t.deepEqual(await hollow({ recipe: "r", scores: [0.5, 0.7], validation: [0.6, 0.7] }), [said, said]);
+  // A run that diverged before its first evaluation is degenerate, and is no dot.
+  t.deepEqual(await hollow({ recipe: "r", scores: [null, 0.7] }), [undefined, undefined]);
 });
 
 test("a cell that takes the config of the best of an earlier stage says which, and how good that was", async (t) => {
@@ -265,7 +291,7 @@ test("a figure appears only where its data exist", async (t) => {
   const { path } = await writeReport([all], all);
   t.deepEqual(figuresIn(all).sort(), [
     ...["bias-ratio", "distance", "distance-all", "expected-test", "expected-validation", "length", "loss"],
-    ...["scores", "seeds-1", "seeds-2", "validation", "validation-scores"],
+    ...["scores", "seeds-1", "seeds-2", "validation", "validation-scores", "validation-seeds-1", "validation-seeds-2"],
   ]);
   for (const figure of figuresIn(all)) t.notRegex(drawn(all, figure), /NaN|undefined|Infinity/, figure);
   for (const caption of captions(path)) t.regex(caption, /\b(6|12) runs|eps left aside/, "every caption says n");
@@ -297,12 +323,13 @@ test("figures of runs that are all equal, or all without a score, have labels on
       Object.assign(console, { error, warn });
     }
     t.deepEqual(said, []);
-    t.is(figures.length, score === null ? 1 : 11);
+    t.is(figures.length, score === null ? 1 : 13);
     for (const { name, svg } of figures) {
       t.notRegex(svg, /NaN|undefined|Infinity/, `${name} of ${score}`);
       // Numbers along the y axis end where the axis begins.
       const labels = [...svg.matchAll(/<text[^>]*text-anchor="end"[^>]*>(-?[\d.]+)</g)];
-      if (!name.startsWith("seeds")) t.true(labels.length >= 3, `${name} of ${score}: ${labels.length} labels`);
+      if (!/^(validation-)?seeds/.test(name))
+        t.true(labels.length >= 3, `${name} of ${score}: ${labels.length} labels`);
       for (const [, label = ""] of labels) t.true(label.length <= 6, `${name} of ${score}: ${label}`);
     }
   }
@@ -316,6 +343,19 @@ test("the grid of seeds shows every run and the deviations that NumPy gives alon
   for (const score of ["61.0", "72.0", "65.0", "75.0", "80.0", "70.0"]) t.true(texts.includes(score), score);
   // numpy.std of the rows, the columns and all six, ddof=1, times 100.
   for (const std of ["5.57", "5.00", "9.90", "5.66", "3.54", "6.83"]) t.true(texts.includes(std), std);
+});
+
+test("a grid of seeds is drawn of validation scores, as the paper's, and then of test scores", async (t) => {
+  const seeds = [0, 1].flatMap((initSeed) => [5, 6].map((orderSeed) => ({ initSeed, orderSeed })));
+  const cell = { recipe: "r", scores: [0.61, 0.72, 0.65, 0.75], validation: [0.51, 0.52, 0.53, 0.54], seeds };
+  const folder = await study(t, [cell]);
+  const { path } = await writeReport([folder], folder);
+  t.true(drawn(folder, "validation-seeds-1").includes(">51.0</text>"));
+  t.true(drawn(folder, "seeds-1").includes(">61.0</text>"));
+  t.deepEqual(
+    captions(path).flatMap((caption) => caption.match(/checkpoint on 250 (validation|test) rows; none/)?.[1] ?? []),
+    ["validation", "test"],
+  );
 });
 
 test("runs of several lengths make a line per recipe, with a point per length", async (t) => {
@@ -400,6 +440,32 @@ test("the page names runs that failed and cells that wait for a choice, and says
   );
 });
 
+test("study.json holds what failed, what waits, and what choices rest on", async (t) => {
+  const among = [{ recipe: "wide", mean: 0.7, runs: 1, withoutScore: 0 }];
+  const choice = { recipe: "wide", among };
+  const folder = await study(t, [
+    { recipe: "wide", scores: [0.7, undefined] },
+    { recipe: "best", stage: "final", scores: [undefined], choice },
+  ]);
+  const { study: header, trials } = await requireManifest(folder);
+  const select = { stage: "only", recipe: null, own: {}, seeds: [], choice: null };
+  const waits: PlannedCell = { stage: "final", task: "other", recipe: "best", grid: null, select, expected: null };
+  await writeManifest(folder, { study: { ...header, cells: [...(header.cells ?? []), waits] }, trials });
+  await recordFailure(folder, trials[1]!, new ConfigError("no room"));
+  await writeReport([folder], folder);
+  const { failed, later, cells } = JSON.parse(readFileSync(join(folder, "study.json"), "utf8")) as {
+    failed: unknown;
+    later: unknown;
+    cells: { choice: unknown }[];
+  };
+  t.deepEqual(failed, [{ stage: "only", task: "toy", recipe: "wide", seed: "seed 1", message: "no room" }]);
+  t.deepEqual(later, [{ stage: "final", task: "other", recipe: "best", from: "only" }]);
+  t.deepEqual(
+    cells.map((cell) => cell.choice),
+    [null, choice],
+  );
+});
+
 test("of many failed runs the page names five", async (t) => {
   const folder = await study(t, [{ recipe: "wide", scores: [0.7, ...Array.from({ length: 7 }, () => undefined)] }]);
   const { trials } = await requireManifest(folder);
@@ -456,6 +522,23 @@ test("several tasks make a table in the paper's layout: more tasks than recipes 
   t.regex(table, /Task<\/th>.*Standard<\/th>.*Re-init<\/th>/s);
   t.is(table.match(/<strong>71\.0 ± 1\.0<\/strong>\*†/g)?.length, 3, "the best, and above the first recipe");
   t.is(table.match(/<td>61\.0 ± 1\.0<\/td>/g)?.length, 3);
+});
+
+test("the table of all tasks says which recipe the others are compared with, task by task where that differs", async (t) => {
+  const scores = [0.6, 0.61, 0.62];
+  const cells = [
+    { recipe: "Standard", task: "RTE", scores },
+    { recipe: "Re-init", task: "RTE", scores },
+    { recipe: "Re-init", task: "CoLA", scores },
+    { recipe: "Longer", task: "CoLA", scores },
+  ];
+  const said = async (cells: SyntheticCell[]): Promise<string | undefined> => {
+    const folder = await study(t, cells);
+    const html = readFileSync((await writeReport([folder], folder)).path, "utf8");
+    return /\*: significantly above ([^<]*); †/.exec(html)?.[1];
+  };
+  t.is(await said(cells), "the first recipe of the task (“Standard” on RTE; “Re-init” on CoLA)");
+  t.is(await said([...cells.slice(0, 2), { recipe: "Standard", task: "CoLA", scores }]), "“Standard”");
 });
 
 test("bold means the same in the table of a task as in that of all tasks, and is explained there", async (t) => {
@@ -551,13 +634,14 @@ test("disagreement is read from what runs predicted for the test rows", async (t
   t.is(without?.disagreement, null);
 });
 
-test("study.json holds what to expect of the best of k runs, by all three estimates", async (t) => {
+test("study.json holds what to expect of the best of k runs on both halves, by all three estimates", async (t) => {
   const scores = [0.6, 0.7, 0.65, 0.75, 0.8];
-  const folder = await study(t, [{ recipe: "r", scores }]);
+  const folder = await study(t, [{ recipe: "r", scores, validation: scores.map((score) => score / 2) }]);
   await writeReport([folder], folder);
   const { cells } = JSON.parse(readFileSync(join(folder, "study.json"), "utf8")) as {
     cells: {
       bestOfK: { k: number; bootstrap: { mean: number }; closedForm: { mean: number }; unbiased: { mean: number } }[];
+      bestOfKValidation: { unbiased: { mean: number } }[];
     }[];
   };
   const best = cells[0]?.bestOfK ?? [];
@@ -567,6 +651,7 @@ test("study.json holds what to expect of the best of k runs, by all three estima
   );
   near(t, best[0]?.closedForm.mean, 0.7);
   near(t, best[4]?.unbiased.mean, 0.8);
+  near(t, cells[0]?.bestOfKValidation[4]?.unbiased.mean, 0.4);
   // Of ten pairs of different runs the better one is 0.8 four times, 0.75 three times, 0.7 twice and 0.65 once.
   near(t, best[1]?.unbiased.mean, (4 * 0.8 + 3 * 0.75 + 2 * 0.7 + 0.65) / 10);
   t.true(Math.abs((best[1]?.bootstrap.mean ?? NaN) - (best[1]?.closedForm.mean ?? NaN)) < 0.01);
@@ -611,6 +696,27 @@ test("single runs that differ only in their seeds make one cell, named by what s
       ["epochs 10", 1],
     ],
   );
+});
+
+test("a run that is named twice, also by another path, counts once", async (t) => {
+  const root = temporaryFolder(t);
+  const folders = [0, 1].map((seed) => {
+    const folder = join(root, `run${seed}`);
+    mkdirSync(folder);
+    const seeds = { seed, initSeed: seed, orderSeed: seed };
+    const config = { model: "m", data: "d.csv", output: folder, ...seeds, optimizer: {} };
+    writeFileSync(join(folder, "config.json"), JSON.stringify(config));
+    writeFileSync(join(folder, "result.json"), JSON.stringify(syntheticResult(0.7, { seed })));
+    return folder;
+  });
+  symlinkSync(folders[0]!, join(root, "link"));
+  const named = [...folders, `${folders[1]}/`, join(root, "link")];
+  const { summaries, path } = await writeReport(named, join(root, "report"));
+  t.deepEqual(
+    summaries.map(({ runs }) => runs),
+    [2],
+  );
+  t.regex(readFileSync(path, "utf8"), /<h1>2 runs</);
 });
 
 test("single runs with and without an intermediate task are told apart by its name", async (t) => {

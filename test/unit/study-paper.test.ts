@@ -10,6 +10,7 @@ import { workOf } from "#src/study/estimate.js";
 import { extendPlan } from "#src/study/extend.js";
 import { readStudyFile, type Cell, type Study, type StudyChoice } from "#src/study/file.js";
 import { planTrials, type Trial } from "#src/study/plan.js";
+import { refuseNoModel } from "#src/study/preset.js";
 import { planStudy } from "#src/study/run.js";
 import { trialFolder } from "#src/study/trial.js";
 import { glueFolder } from "../helpers/glue-files.js";
@@ -23,6 +24,8 @@ const read = (name: string, choice: StudyChoice = {}): Promise<Study> =>
 
 const full = ["RTE", "MRPC", "STS-B", "CoLA"];
 const few = ["RTE 1k", "MRPC 1k", "STS-B 1k", "CoLA 1k", "SST 1k", "QNLI 1k", "QQP 1k", "MNLI 1k"];
+
+const models = ["XLNet", "RoBERTa", "ELECTRA", "BART"];
 
 /** Of {200, 400, 800, 1600, 3200} steps those that are no fewer than 3 epochs; all of them on the eight 1k tasks. */
 const lengths = 4 + 4 + 3 + 2 + 8 * 5;
@@ -50,7 +53,13 @@ const paper: Record<
   },
   table4: { stages: { table: [8, 20] }, runs: 160, expected: 8 },
   table5: { stages: { table: [2, 3] }, runs: 6, expected: 2 },
-  table7: { stages: { depth: [4 * 4 * 7, 20], table: [4 * 4 * 2, 20] }, expected: 32 },
+  table7: {
+    stages: Object.fromEntries([
+      ...models.map((model) => [`${model} depth`, [4 * 7, 20]]),
+      ...models.map((model) => [model, [4 * 2, 20]]),
+    ]) as Record<string, [number, number]>,
+    expected: 32,
+  },
   figure2: { stages: { correction: [8, 50] }, runs: 400, expected: 4 },
   figure5: { stages: { depth: [16, 20] }, runs: 320, expected: 0 },
   figure7: { stages: { distance: [20, 5] }, runs: 100, expected: 0 },
@@ -217,7 +226,7 @@ test("what differs between the arms of a figure is what the figure is about", as
 });
 
 test("the other models keep their own settings under Re-init", async (t) => {
-  const cells = ofStage(await read("table7"), "depth");
+  const cells = (await read("table7")).cells.filter(({ stage }) => stage.endsWith(" depth"));
   for (const cell of cells) {
     const { config, grid } =
       cells.find(({ task, recipe }) => task === cell.task && recipe === cell.grid?.recipe.replace(", Re-init", "")) ??
@@ -233,6 +242,26 @@ test("the other models keep their own settings under Re-init", async (t) => {
   }
   const xlnet = cells.find(({ task, recipe }) => task === "CoLA" && recipe === "XLNet")?.config;
   t.deepEqual([xlnet?.model, xlnet?.steps, xlnet?.batchSize], ["xlnet/xlnet-large-cased", 1200, 128]);
+});
+
+test("each of the other models is compared with itself without Re-init: it is the first of its stage", async (t) => {
+  const study = await read("table7");
+  for (const model of models) {
+    for (const task of full) {
+      const cells = ofStage(study, model).filter((cell) => cell.task === task);
+      t.deepEqual(
+        cells.map(({ recipe, select }) => [recipe, select]),
+        [model, `${model}, Re-init`].map((recipe) => [recipe, { stage: `${model} depth`, recipe }]),
+      );
+    }
+  }
+});
+
+test("every preset small asks for a model: no file's own is small", async (t) => {
+  for (const name of files) {
+    const error = await t.throwsAsync(refuseNoModel(join(folder, `${name}.json`), "small"));
+    t.regex(error.message, /no model is given/);
+  }
 });
 
 test("Table 1 for RTE is the first row of Table 1", async (t) => {
@@ -289,7 +318,7 @@ for (const [name, { runs }] of Object.entries(paper)) {
 
 test("an estimate counts the runs that cells share once", async (t) => {
   // Table 1: two columns stand in the stage depth, and 8 of 20 seeds of the other two in the stage length. Table 2:
-  // Standard and the intermediate task are new, and 12 seeds of the chosen length. Table 7: all stand in the stage depth.
+  // Standard and the intermediate task are new, and 12 seeds of the chosen length. Table 7: all stand in the stages of the depths.
   const counts = {
     table1: 12 * 8 * 20 + 2 * lengths * 8 + 12 * 2 * 12,
     table2: 4 * 25 * 20 + 13 * 8 + 4 * (20 + 20 + 12),

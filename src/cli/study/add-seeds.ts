@@ -17,7 +17,7 @@ export function defineAddSeeds(parent: Command): void {
 async function addMore(study: string, n: string, options: PlannedOptions & { stage?: string }): Promise<void> {
   const { addSeeds } = await import("../../study/add-seeds.js");
   const number = wholeNumber("<n>", n, 1, 100_000);
-  const folder = await studyFolder(study, options.output);
+  const folder = await studyFolder(study, options);
   const added = await addSeeds(folder, number, options.stage);
   if (options.json) printJson({ folder, added });
   const terminal = await openTerminal(options);

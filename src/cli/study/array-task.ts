@@ -6,18 +6,24 @@ import { interruptible, InterruptedError } from "../interrupt.js";
 import { openTerminal } from "../terminal.js";
 import type { CommonOptions } from "../verb.js";
 import { watchStudy } from "../watch-study.js";
-import { tellEnd } from "./tell-end.js";
+import { budgetOf } from "./options.js";
+import { tellEnd, tellOverBudget } from "./tell-end.js";
 
 /**
  * Runs the trials of an array task, one after the other, with the cores and the device of one. Stopped by Slurm, the
  * task goes back into the queue; where it was the last of its stage, it submits the next one.
  */
-export async function runTask(folder: string, ids: readonly string[], options: CommonOptions): Promise<void> {
+export async function runTask(
+  folder: string,
+  ids: readonly string[],
+  options: CommonOptions & { budget?: string },
+): Promise<void> {
   const [{ runPlanned }, { requireManifest }, { submitFollowing }] = await Promise.all([
     import("../../study/run.js"),
     import("../../study/manifest.js"),
     import("../../study/slurm/submit.js"),
   ]);
+  const budget = budgetOf(options);
   const task = currentTask();
   const terminal = await openTerminal(options);
   const planned = (await requireManifest(folder)).trials.length;
@@ -25,7 +31,7 @@ export async function runTask(folder: string, ids: readonly string[], options: C
   try {
     end = await interruptible(
       terminal,
-      (signal) => runPlanned(folder, { only: ids, workers: 1, signal, onEvent: watchStudy(terminal) }),
+      (signal) => runPlanned(folder, { only: ids, workers: 1, budget, signal, onEvent: watchStudy(terminal) }),
       { hint: "study run goes on where it stopped", patient: task !== null },
     );
   } catch (error) {
@@ -40,9 +46,10 @@ export async function runTask(folder: string, ids: readonly string[], options: C
   const added = end.manifest.trials.slice(planned);
   if (task === null || added.length === 0) return;
   try {
-    const { jobs } = await submitFollowing(end.manifest, added, folder);
+    const { jobs, overBudget } = await submitFollowing(end.manifest, added, folder);
     for (const { job, trials } of jobs)
       terminal.line(`the next stage is planned, ${count(trials, "trial")}: job ${job}`);
+    tellOverBudget(overBudget, terminal);
   } catch (error) {
     if (!(error instanceof SlurmError || error instanceof LockedError)) throw error;
     terminal.warn(`the next stage is planned but not submitted, which study run does: ${error.message}`);

@@ -17,7 +17,7 @@ export function defineCancel(parent: Command): void {
 
 async function cancel(study: string, options: PlannedOptions): Promise<void> {
   const { cancelTasks } = await import("../../study/slurm/cancel.js");
-  const folder = await studyFolder(study, options.output);
+  const folder = await studyFolder(study, options);
   const tasks = await cancelTasks(folder);
   if (options.json) {
     printJson({ folder, tasks });

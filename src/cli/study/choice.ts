@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import { ConfigError } from "../../errors.js";
-import type { StudyChoice } from "../../study/file.js";
+import type { RunConfig } from "../../config/schema.js";
+import type { Study, StudyChoice } from "../../study/file.js";
 
 /** Flags that choose a part or a variant of a study file. */
 export interface ChoiceFlags {
@@ -16,6 +17,21 @@ export function addChoiceOptions(command: Command): void {
   command.option("--preset <name>", "a variant that the file offers, such as small");
   command.option("--tasks <names>", "only these tasks of the study, with commas between them");
   command.option("--seeds <n|list>", "how many seeds in all stages, or which ones, with commas between them");
+}
+
+/**
+ * The study of a file, as flags choose and change it.
+ *
+ * @throws ConfigError naming the file and the key, or the flag, at fault
+ */
+export async function readChosenStudy(file: string, overrides: RunConfig, flags: ChoiceFlags): Promise<Study> {
+  const [{ readStudyFile }, { refuseNoModel }] = await Promise.all([
+    import("../../study/file.js"),
+    import("../../study/preset.js"),
+  ]);
+  const study = await readStudyFile(file, { overrides, ...choiceOf(flags) });
+  if (study.preset !== null && overrides.model === undefined) await refuseNoModel(file, study.preset);
+  return study;
 }
 
 /** @throws ConfigError where --seeds is neither a count nor a list */

@@ -6,7 +6,7 @@ import { interruptible } from "../interrupt.js";
 import { table } from "../table.js";
 import { openTerminal } from "../terminal.js";
 import { addCommonOptions, addExamples, print, printJson, type CommonOptions } from "../verb.js";
-import { addChoiceOptions, choiceOf, type ChoiceFlags } from "./choice.js";
+import { addChoiceOptions, readChosenStudy, type ChoiceFlags } from "./choice.js";
 import { mostWorkers, wholeNumber } from "./options.js";
 
 interface EstimateFlags extends CommonOptions, ChoiceFlags, Record<string, unknown> {
@@ -33,13 +33,12 @@ export function defineEstimate(parent: Command): void {
 }
 
 async function estimate(file: string, options: EstimateFlags): Promise<void> {
-  const [{ readStudyFile }, { estimateStudy, workOf }, { workersFor }] = await Promise.all([
-    import("../../study/file.js"),
+  const [{ estimateStudy, workOf }, { workersFor }] = await Promise.all([
     import("../../study/estimate.js"),
     import("../../study/workers.js"),
   ]);
   const wanted = options.workers === undefined ? undefined : wholeNumber("--workers", options.workers, 1, mostWorkers);
-  const study = await readStudyFile(file, { overrides: await configFromOptions(options), ...choiceOf(options) });
+  const study = await readChosenStudy(file, await configFromOptions(options), options);
   const runs = workOf(study).flatMap(({ config, runs }) => Array.from({ length: Math.ceil(runs) }, () => ({ config })));
   const { count: workers } = await workersFor(runs, wanted);
   const terminal = await openTerminal(options);

@@ -9,7 +9,7 @@ import { printReport } from "../report.js";
 import { openTerminal } from "../terminal.js";
 import { addExamples, printJson, type CommonOptions } from "../verb.js";
 import { watchStudy } from "../watch-study.js";
-import { addChoiceOptions, choiceOf, type ChoiceFlags } from "./choice.js";
+import { addChoiceOptions, readChosenStudy, type ChoiceFlags } from "./choice.js";
 import { addExecutorOptions, chosenExecutor, type ExecutorFlags } from "./executor.js";
 import { tellChoices } from "./choices.js";
 import { defaultFolder } from "./folder.js";
@@ -19,7 +19,6 @@ import { tellEnd } from "./tell-end.js";
 
 interface StudyFlags extends CommonOptions, ChoiceFlags, ExecutorFlags, Record<string, unknown> {
   output?: string;
-  workers?: string;
   budget?: string;
   replan?: boolean;
 }
@@ -72,15 +71,14 @@ function refuseUnknownVerb({ args, commands }: Command): void {
 
 async function everything(file: string, options: StudyFlags, command: Command): Promise<void> {
   refuseUnknownVerb(command);
-  const [{ readStudyFile }, { planStudy, runStudy }, { writeReport }] = await Promise.all([
-    import("../../study/file.js"),
+  const [{ planStudy, runStudy }, { writeReport }] = await Promise.all([
     import("../../study/run.js"),
     import("../../report/write-report.js"),
   ]);
   const workers = options.workers === undefined ? undefined : wholeNumber("--workers", options.workers, 1, mostWorkers);
   const budget = budgetOf(options);
   const { output: given, ...overrides } = await configFromOptions(options);
-  const study = await readStudyFile(file, { overrides, ...choiceOf(options) });
+  const study = await readChosenStudy(file, overrides, options);
   const output = given ?? defaultFolder(study);
   const terminal = await openTerminal(options);
   terminal.line(terminal.colors.bold(study.title));

@@ -6,6 +6,7 @@ import { wholeNumber } from "./options.js";
 /** Flags that say where the trials of a study run. */
 export interface ExecutorFlags {
   executor?: string;
+  workers?: string;
   partition?: string;
   account?: string;
   qos?: string;
@@ -63,6 +64,11 @@ export function chosenExecutor(flags: ExecutorFlags, planned: ExecutorConfig = {
     if (key === undefined) return null;
     throw new ConfigError(`${flagOf(key)} is a matter of Slurm, but the trials run on this machine`, {
       hint: "add --executor slurm",
+    });
+  }
+  if (flags.workers !== undefined) {
+    throw new ConfigError("--workers is a matter of this machine, but Slurm runs the trials", {
+      hint: "--parallel says how many array tasks run side by side",
     });
   }
   const broken = Object.entries(asked).find(([, value]) =>

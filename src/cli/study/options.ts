@@ -2,11 +2,10 @@ import type { Command } from "commander";
 import { ConfigError } from "../../errors.js";
 import type { BudgetConfig } from "../../study/budget.js";
 import { addCommonOptions, type CommonOptions } from "../verb.js";
+import type { PlaceFlags } from "./folder.js";
 
 /** Flags of the verbs that are about a study that is planned. */
-export interface PlannedOptions extends CommonOptions {
-  output?: string;
-}
+export interface PlannedOptions extends CommonOptions, PlaceFlags {}
 
 /** A verb `study NAME <study>`. */
 export function plannedVerb(parent: Command, name: string, summary: string): Command {
@@ -14,7 +13,8 @@ export function plannedVerb(parent: Command, name: string, summary: string): Com
     .command(name)
     .summary(summary)
     .argument("<study>", "the study's folder, or its file")
-    .option("--output <path>", "the study's folder, where the file's study is not in runs/<name>");
+    .option("--preset <name>", "of the file, the study that this preset makes, in runs/<name>-<preset>")
+    .option("--output <path>", "of the file, the study in this folder, and not in runs/<name>");
   addCommonOptions(command);
   return command;
 }

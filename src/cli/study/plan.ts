@@ -4,7 +4,7 @@ import { count } from "../format.js";
 import { table } from "../table.js";
 import { openTerminal } from "../terminal.js";
 import { addCommonOptions, addExamples, print, printJson, type CommonOptions } from "../verb.js";
-import { addChoiceOptions, choiceOf, type ChoiceFlags } from "./choice.js";
+import { addChoiceOptions, readChosenStudy, type ChoiceFlags } from "./choice.js";
 import { defaultFolder } from "./folder.js";
 
 export function definePlan(parent: Command): void {
@@ -28,12 +28,9 @@ async function plan(
   file: string,
   options: CommonOptions & ChoiceFlags & Record<string, unknown> & { replan?: boolean },
 ): Promise<void> {
-  const [{ readStudyFile }, { planStudy }] = await Promise.all([
-    import("../../study/file.js"),
-    import("../../study/run.js"),
-  ]);
+  const { planStudy } = await import("../../study/run.js");
   const { output: given, ...overrides } = await configFromOptions(options);
-  const study = await readStudyFile(file, { overrides, ...choiceOf(options) });
+  const study = await readChosenStudy(file, overrides, options);
   const output = given ?? defaultFolder(study);
   const { manifest } = await planStudy(study, output, { replan: options.replan });
   const { trials } = manifest;

@@ -17,7 +17,7 @@ async function report(study: string, options: PlannedOptions): Promise<void> {
     import("../../report/write-report.js"),
     import("../../study/manifest.js"),
   ]);
-  const folder = await studyFolder(study, options.output);
+  const folder = await studyFolder(study, options);
   await requireManifest(folder);
   const written = await writeReport([folder], folder);
   if (options.json) {

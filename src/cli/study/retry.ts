@@ -19,7 +19,7 @@ export function defineRetry(parent: Command): void {
 
 async function retry(study: string, options: PlannedOptions): Promise<void> {
   const { retryFailed } = await import("../../study/retry.js");
-  const folder = await studyFolder(study, options.output);
+  const folder = await studyFolder(study, options);
   const retried = await retryFailed(folder);
   if (options.json) printJson({ folder, retried: retried.map(({ id }) => id) });
   const terminal = await openTerminal(options);

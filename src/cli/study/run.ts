@@ -16,7 +16,6 @@ import { submit } from "./submit.js";
 import { tellEnd } from "./tell-end.js";
 
 interface RunFlags extends PlannedOptions, ExecutorFlags {
-  workers?: string;
   budget?: string;
   index?: string;
   trials?: string;
@@ -44,10 +43,20 @@ export function defineRun(parent: Command): void {
   ]);
 }
 
+/** Of each of these at most one can be given: a trial alone has no workers, and is run whatever the time spent. */
+const exclusive = [
+  ["index", "trials", "executor"],
+  ["index", "workers"],
+  ["trials", "workers"],
+  ["index", "budget"],
+] as const;
+
 async function run(study: string, options: RunFlags): Promise<void> {
-  const folder = await studyFolder(study, options.output);
-  const ways = (["index", "trials", "executor"] as const).filter((flag) => options[flag] !== undefined);
-  if (ways.length > 1) throw new ConfigError(`--${ways.join(" and --")} exclude each other`);
+  const folder = await studyFolder(study, options);
+  for (const flags of exclusive) {
+    const given = flags.filter((flag) => options[flag] !== undefined);
+    if (given.length > 1) throw new ConfigError(`--${given.join(" and --")} exclude each other`);
+  }
   if (options.index !== undefined) return runOne(folder, options.index, options);
   if (options.trials !== undefined) return runTask(folder, options.trials.split(","), options);
   const { requireManifest } = await import("../../study/manifest.js");

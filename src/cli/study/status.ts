@@ -27,7 +27,7 @@ async function status(study: string, options: PlannedOptions): Promise<void> {
     import("../../study/status.js"),
     import("../../study/slurm/queue.js"),
   ]);
-  const folder = await studyFolder(study, options.output);
+  const folder = await studyFolder(study, options);
   const now = await readStatus(folder);
   const slurm = await trialsInSlurm(folder).catch((error: unknown) => {
     if (error instanceof SlurmError) return error;

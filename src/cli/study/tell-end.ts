@@ -2,11 +2,15 @@ import type { StudyEnd } from "../../study/run.js";
 import { count } from "../format.js";
 import type { Terminal } from "../terminal.js";
 
+/** Says how many trials were not begun for want of time. */
+export function tellOverBudget(trials: number, terminal: Terminal): void {
+  if (trials === 0) return;
+  terminal.warn(`the budget is spent before ${count(trials, "run")}; to go on, give more hours: --budget`);
+}
+
 /** Says what of a study was not done: over its budget, failed, or waiting for what failed; failures set the exit code. */
 export function tellEnd({ failed, waiting, overBudget }: StudyEnd, folder: string, terminal: Terminal): void {
-  if (overBudget.length > 0) {
-    terminal.warn(`the budget is spent before ${count(overBudget.length, "run")}; to go on, give more hours: --budget`);
-  }
+  tellOverBudget(overBudget.length, terminal);
   if (failed.length === 0) return;
   process.exitCode = 1;
   for (const { cell, trials } of waiting) {

@@ -31,27 +31,42 @@ export async function trialsInSlurm(study: string): Promise<Map<string, TrialInS
   const submissions = await readSubmissions(study);
   if (submissions.length === 0) return null;
   const queue = await readQueue();
-  const jobs = submissions.map((submission) => findJob(submission, queue));
-  const forgotten = jobs.filter((job): job is string => job !== null && !queue.some((entry) => entry.job === job));
-  const accounts = await readAccounting(forgotten);
+  const jobs = submissions.map((submission) => jobsOf(submission, queue));
+  const accounts = await readAccounting(jobs.flat().filter((job) => !queue.some((entry) => entry.job === job)));
 
   const trials = new Map<string, TrialInSlurm>();
   submissions.forEach((submission, i) => {
-    const job = jobs[i];
-    // sbatch refused it, or was killed before it had said a word to Slurm.
-    if (job === null || job === undefined) return;
-    submission.tasks.forEach((ids, task) => {
-      const entry = queue.find((one) => one.job === job && one.task === task);
-      const state = entry?.state ?? accounts.get(`${job}_${task}`) ?? "UNKNOWN";
-      const queued = entry !== undefined && !ended.has(entry.state);
-      const found = { job: `${job}_${task}`, queued, state, reason: entry?.reason ?? null };
-      for (const id of ids) {
-        if (trials.get(id)?.queued === true && !queued) continue;
-        trials.set(id, { ...found, log: logOfTask(submission, task) });
-      }
-    });
+    for (const job of jobs[i]!) {
+      submission.tasks.forEach((ids, task) => {
+        const entry = queue.find((one) => one.job === job && one.task === task);
+        const state = entry?.state ?? accounts.get(`${job}_${task}`) ?? "UNKNOWN";
+        const queued = entry !== undefined && isQueued(entry);
+        const found = { job: `${job}_${task}`, queued, state, reason: entry?.reason ?? null };
+        for (const id of ids) {
+          if (trials.get(id)?.queued === true && !queued) continue;
+          trials.set(id, { ...found, log: logOfTask(submission, task) });
+        }
+      });
+    }
   });
   return trials;
+}
+
+/**
+ * All of a study's tasks that wait or run ("123_4"), also several with the same trials.
+ *
+ * @throws SlurmError when the queue cannot be read; Slurm is not asked where the study was never submitted to it.
+ */
+export async function tasksInQueue(study: string): Promise<string[]> {
+  const submissions = await readSubmissions(study);
+  if (submissions.length === 0) return [];
+  const queue = await readQueue();
+  const jobs = new Set(submissions.flatMap((submission) => jobsOf(submission, queue)));
+  return queue.filter((entry) => jobs.has(entry.job) && isQueued(entry)).map(({ job, task }) => `${job}_${task}`);
+}
+
+function isQueued({ state }: QueueEntry): boolean {
+  return !ended.has(state);
 }
 
 interface QueueEntry {
@@ -66,7 +81,7 @@ interface QueueEntry {
  * This user's jobs, also those that ended a while ago (MinJobAge). Not by their numbers: squeue treats one number that
  * it has forgotten as an error.
  */
-export async function readQueue(): Promise<QueueEntry[]> {
+async function readQueue(): Promise<QueueEntry[]> {
   const output = await slurmOutput("squeue", ["-h", "-r", "--me", "-t", "all", "-o", "%F|%K|%T|%r|%k"]);
   return output
     .split("\n")
@@ -83,9 +98,13 @@ export async function readQueue(): Promise<QueueEntry[]> {
     });
 }
 
-/** By its number, or by its comment where whoever submitted it was killed before the number was written down. */
-export function findJob({ job, folder }: Submission, queue: readonly QueueEntry[]): string | null {
-  return job ?? queue.find(({ comment }) => comment === folder)?.job ?? null;
+/**
+ * By its number, and by its comment: whoever submitted it may have been killed before the number was written down, and
+ * somebody may have given the script to sbatch once more. None where sbatch refused it, or was never called.
+ */
+function jobsOf({ job, folder }: Submission, queue: readonly QueueEntry[]): string[] {
+  const byComment = queue.filter(({ comment }) => comment === folder).map((entry) => entry.job);
+  return [...new Set([...(job === null ? [] : [job]), ...byComment])];
 }
 
 /** End states by "job_task"; empty where the cluster keeps no accounts. */

@@ -1,4 +1,5 @@
 import { plural } from "../../data/plural.js";
+import type { BudgetConfig } from "../budget.js";
 import type { SlurmOptions } from "./options.js";
 
 /** Seconds before its time limit at which a task is told: enough to write a state file. */
@@ -15,6 +16,8 @@ export interface ScriptOptions extends SlurmOptions {
   trials: number;
   /** Jobs that must have ended, well or not, before this one begins. */
   after?: readonly string[];
+  /** What the tasks are given by the flag --budget. */
+  budget?: BudgetConfig | undefined;
   /** Threads of a trial. */
   threads: number;
   /** What runs steadytune: node and the path of its program. */
@@ -24,7 +27,7 @@ export interface ScriptOptions extends SlurmOptions {
 /** The sbatch script of an array job, to be read by people too. */
 export function batchScript(options: ScriptOptions): string {
   const { name, folder, submission, tasks, trials, threads, parallel, modules = [], setup = [] } = options;
-  const { partition, account, qos, gres, time, memory, command, after = [] } = options;
+  const { partition, account, qos, gres, time, memory, command, budget, after = [] } = options;
   const directives = [
     `--job-name=${quoted(`steadytune-${name}`)}`,
     `--array=0-${tasks - 1}${parallel === undefined ? "" : `%${parallel}`}`,
@@ -43,6 +46,7 @@ export function batchScript(options: ScriptOptions): string {
     ...(after.length === 0 ? [] : [`--dependency=${after.map((job) => `afterany:${job}`).join(",")}`]),
     ...(options.options ?? []),
   ];
+  const flags = budget === undefined ? "" : ` --budget ${budget.hours}`;
   const own = [...modules.map((module) => `module load ${shellWord(module)} || exit`), ...setup];
   return [
     "#!/usr/bin/env bash",
@@ -59,7 +63,7 @@ export function batchScript(options: ScriptOptions): string {
     "# always when it is preempted, three times at the time limit, never after scancel. exec makes it the process that",
     "# Slurm signals.",
     `trials=$(sed -n "$((SLURM_ARRAY_TASK_ID + 1))p" ${shellWord(`${submission}/tasks`)})`,
-    `exec ${command.map(shellWord).join(" ")} study run ${shellWord(folder)} --trials "$trials"`,
+    `exec ${command.map(shellWord).join(" ")} study run ${shellWord(folder)} --trials "$trials"${flags}`,
     "",
   ].join("\n");
 }

@@ -6,6 +6,7 @@ import { SlurmError } from "../../errors.js";
 import { makeFolder, writeFileAtomic } from "../../files/atomic.js";
 import { lockFile } from "../../files/lock.js";
 import { runFiles } from "../../training/run-folder.js";
+import { Budget, type BudgetConfig } from "../budget.js";
 import { refuseFullDisk } from "../disk.js";
 import { studyPaths } from "../folder.js";
 import { differentTrials, type Manifest } from "../manifest.js";
@@ -22,6 +23,8 @@ export interface SubmitOptions extends SlurmOptions {
   folder: string;
   /** The trials in question; all of the study when not given. */
   only?: readonly Trial[] | undefined;
+  /** How much time the study may take, in the place of what its file says; the array tasks keep to it as well. */
+  budget?: BudgetConfig | undefined;
 }
 
 export interface Submitted {
@@ -31,6 +34,8 @@ export interface Submitted {
   queued: number;
   /** Trials that failed before, and are left alone. */
   failed: number;
+  /** Trials that were not submitted, since the study's budget is spent. */
+  overBudget: number;
 }
 
 export interface SubmittedJob {
@@ -50,7 +55,7 @@ const worthwhileSeconds = 300;
  * waiting for any. A process killed at any instant leaves a job, or none: whichever it is, the next call finds out.
  *
  * Of trials that share an intermediate task, one goes first and the others are held back by Slurm until it has ended:
- * else they would hold nodes only to wait for it.
+ * else they would hold nodes only to wait for it. Nothing is submitted once the study's budget is spent.
  *
  * @throws SlurmError when Slurm cannot be asked or refuses a job; LockedError when another process submits; OutputError
  *   when the disk has too little room.
@@ -66,6 +71,9 @@ export async function submitTrials(manifest: Manifest, options: SubmitOptions): 
   const unqueued = unfinished.filter(({ id }) => known.get(id)?.queued !== true);
   const failures = await Promise.all(unqueued.map((trial) => readFailure(folder, trial)));
   const pending = unqueued.filter((_, i) => failures[i] === null);
+  const left = { queued: unfinished.length - unqueued.length, failed: unqueued.length - pending.length };
+  const budget = new Budget(options.budget ?? manifest.study.budget ?? null, folder, manifest.trials);
+  if (await budget.isSpent()) return { jobs: [], ...left, overBudget: pending.length };
 
   const { first, free, later, after } = inTurn(pending, differentTrials(manifest), known, folder);
   const jobs: SubmittedJob[] = [];
@@ -83,7 +91,7 @@ export async function submitTrials(manifest: Manifest, options: SubmitOptions): 
     if (free.length > 0) await submit(free, size, []);
     if (later.length > 0) await submit(later, size, after);
   }
-  return { jobs, queued: unfinished.length - unqueued.length, failed: unqueued.length - pending.length };
+  return { jobs, ...left, overBudget: 0 };
 }
 
 /**
@@ -158,7 +166,7 @@ const executorFile = "executor.json";
  */
 export async function submitFollowing(manifest: Manifest, only: readonly Trial[], folder: string): Promise<Submitted> {
   const text = await readFile(join(studyPaths(folder).slurm, executorFile), "utf8");
-  return submitTrials(manifest, { ...(JSON.parse(text) as SlurmOptions), folder, only });
+  return submitTrials(manifest, { ...(JSON.parse(text) as Omit<SubmitOptions, "folder">), folder, only });
 }
 
 /** sbatch itself writes the job's number to its file: it does so even where this process is killed meanwhile. */
