@@ -91,16 +91,22 @@ const void* memory_of(const at::Tensor& tensor) {
 
 double bytes_of(const at::Tensor& tensor) { return static_cast<double>(tensor.nbytes()); }
 
-/// Elements of the segments that are not frozen.
-double trained_elements(const at::Tensor& bounds, const at::Tensor& flags) {
-  const auto bound = bounds.accessor<int64_t, 2>();
-  double elements = 0;
-  for (int64_t i = 0; i < bounds.size(0); ++i) {
-    const bool frozen = flags.defined() && (flags.const_data_ptr<int32_t>()[i] & segment_frozen) != 0;
-    if (!frozen) elements += static_cast<double>(bound[i][1] - bound[i][0]);
+/// Elements of the segments that are not frozen, and the bytes of their gradients.
+struct TrainedElements {
+  double count = 0;
+  double gradient_bytes = 0;
+
+  TrainedElements(const at::Tensor& bounds, const at::Tensor& flags) {
+    const auto bound = bounds.accessor<int64_t, 2>();
+    for (int64_t i = 0; i < bounds.size(0); ++i) {
+      const int32_t flag = flags.defined() ? flags.const_data_ptr<int32_t>()[i] : 0;
+      if ((flag & segment_frozen) != 0) continue;
+      const auto elements = static_cast<double>(bound[i][1] - bound[i][0]);
+      count += elements;
+      gradient_bytes += elements * ((flag & segment_gradient_bfloat16) != 0 ? 2 : 4);
+    }
   }
-  return elements;
-}
+};
 
 /// Pairs of a query with a key that it sees.
 double attended_pairs(const at::Tensor& query_offsets, const at::Tensor& row_offsets, bool causal) {
@@ -185,13 +191,14 @@ std::optional<double> special_bytes(std::string_view name, const Arguments& argu
   if (name == "aten::copy_") return bytes_of(arguments.tensor("self")) + bytes_of(arguments.tensor("src"));
   if (name.starts_with("aten::empty")) return 0;
   if (!arguments.has("bounds")) return std::nullopt;
-  const double elements = trained_elements(arguments.tensor("bounds"), arguments.tensor("flags"));
-  if (name == "steadytune::squared_norm") return 4 * elements;
-  if (name == "steadytune::segment_squared_distance") return 8 * elements;
+  const TrainedElements trained(arguments.tensor("bounds"), arguments.tensor("flags"));
+  if (name == "steadytune::squared_norm") return trained.gradient_bytes;
+  if (name == "steadytune::segment_squared_distance") return 8 * trained.count;
   if (name.starts_with("steadytune::adamw")) {
     const at::Tensor compute = arguments.tensor("compute");
     const double copy = compute.defined() ? static_cast<double>(compute.element_size()) : 0;
-    return elements * (28 + copy + (arguments.tensor("start").defined() ? 4 : 0));
+    // Value and both moments, read and written.
+    return trained.gradient_bytes + trained.count * (24 + copy + (arguments.tensor("start").defined() ? 4 : 0));
   }
   return std::nullopt;
 }

@@ -138,7 +138,7 @@ async function oneRound({ ours, trainer, rates }, shape, dtype, round) {
   return {
     tokens,
     rates: rate,
-    training: millisecondsOf(trained, floor(trainingFlop, rate.training, adamwBytes(movedElements, dtype))),
+    training: millisecondsOf(trained, floor(trainingFlop, rate.training, adamwBytes(movedElements))),
     evaluation: millisecondsOf(evaluated, floor(forwardFlop, rate.forward, 0)),
   };
 }

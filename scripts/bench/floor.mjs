@@ -4,7 +4,10 @@
 /** Products of a linear layer's backward pass for each one of its forward pass: dx = dy W and dW = dy^T x. */
 const backwardPerForward = 2;
 
-/** float32: value, gradient and both moments read, value and both moments written. */
+/**
+ * Value, gradient and both moments read, value and both moments written, in float32. A bfloat16 gradient saves the two
+ * bytes that the bfloat16 copy of the value costs.
+ */
 const adamwBytesPerElement = 28;
 
 /**
@@ -49,13 +52,12 @@ export function trainingFlop(shape, rowLengths) {
 }
 
 /**
- * Bytes that AdamW moves: every element that it changes, and in bfloat16 the copy that the next pass reads.
+ * Bytes that AdamW moves, in either dtype.
  *
  * @param {number} elements parameters without the words that no batch has held
- * @param {"float32" | "bfloat16"} dtype
  */
-export function adamwBytes(elements, dtype) {
-  return elements * (adamwBytesPerElement + (dtype === "bfloat16" ? 2 : 0));
+export function adamwBytes(elements) {
+  return elements * adamwBytesPerElement;
 }
 
 /**

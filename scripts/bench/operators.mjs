@@ -55,7 +55,7 @@ export async function printOperators({ steps, ...job }) {
         `copies, GB/s: ${[...rates.copies].map(([bytes, rate]) => `${(rate / 1e9).toFixed(1)} at ${mebibytes(bytes)}`).join(", ")}`,
       ].join("\n"),
     );
-    const moved = adamwBytes(workload.movedElements, job.dtype);
+    const moved = adamwBytes(workload.movedElements);
     printTable("training step", training, rates, "training", floorOf(trainingFlop, "training", moved));
     printTable("evaluation batch", evaluation, rates, "forward", floorOf(forwardFlop, "forward", 0));
   } finally {
