@@ -5,7 +5,9 @@
 #include <c10/core/Event.h>
 #include <c10/core/StreamGuard.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
+#include <c10/util/Exception.h>
 
+#include <exception>
 #include <mutex>
 #include <utility>
 
@@ -74,6 +76,17 @@ class Cuda : public Device {
     const c10::impl::VirtualGuardImpl thread(at::kCUDA);
     thread.setDevice(device_);
     thread.exchangeStream(compute_.stream());
+  }
+
+  Cuda(const Cuda&) = delete;
+  Cuda& operator=(const Cuda&) = delete;
+  /// The tensors are gone; what they took of the device is for other sessions and processes now.
+  ~Cuda() override {
+    try {
+      release_cache();
+    } catch (const std::exception& error) {
+      TORCH_WARN("steadytune: a session's memory stays with this process: ", error.what());
+    }
   }
 
   c10::Device place() const override { return device_; }

@@ -350,6 +350,14 @@ Late<ForwardResult> Engine::forward(const BatchRows& rows, bool hidden_states, c
   }
   return {device_->mark(), [late, loss, rows = batch.rows()] {
             ForwardResult result = late;
+            // Pinned memory is given back on this thread: JavaScript's would do so while this one records a step, which
+            // CUDA refuses.
+            const auto keep = [](at::Tensor& values) {
+              if (values.is_pinned()) values = values.clone();
+            };
+            keep(result.logits);
+            if (result.hidden_states) keep(*result.hidden_states);
+            if (result.pooled) keep(*result.pooled);
             if (loss.defined()) result.loss = loss.item<double>() / static_cast<double>(rows);
             return result;
           }};

@@ -25,16 +25,17 @@ void StepRecordings::queue(const std::vector<PackedBatch>& parts, const Write& w
 }
 
 StepRecordings::Step* StepRecordings::record(const Key& key, const std::vector<PackedBatch>& parts, const Body& body) {
-  if (given_up_ || recorded_.size() >= limit) return nullptr;
-  if (++seen_[key] == 1) return nullptr;
+  if (recorded_.size() >= limit || failures_ == most_failures) return nullptr;
+  if (++seen_[key] != 2) return nullptr;
   Step step{std::make_unique<StepInputs>(device_, parts), nullptr};
   try {
     step.recording = device_.record([inputs = step.inputs.get(), body] { body(*inputs); });
   } catch (const std::exception& error) {
     // The step itself has worked, so it goes on as it is, only slower; and the one who reads this can report it.
-    TORCH_WARN("steadytune: a training step could not be recorded, so that steps are queued kernel by kernel: ",
-               error.what());
-    given_up_ = true;
+    TORCH_WARN(
+        "steadytune: a training step could not be recorded, so that those of its shape are queued kernel by kernel: ",
+        error.what());
+    ++failures_;
     return nullptr;
   }
   return &recorded_.emplace(key, std::move(step)).first->second;
@@ -43,6 +44,7 @@ StepRecordings::Step* StepRecordings::record(const Key& key, const std::vector<P
 void StepRecordings::clear() {
   seen_.clear();
   recorded_.clear();
+  failures_ = 0;
 }
 
 }  // namespace steadytune

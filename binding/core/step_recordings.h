@@ -14,8 +14,8 @@ namespace steadytune {
 
 /// Training steps that were recorded, one for each key: the sizes of the batches and all numbers that the recorded work
 /// holds by value. A step is run as it is the first time that its key is seen, which also wakes all that libtorch does
-/// once per shape; recorded the second time; and replayed from then on. Beyond `limit` of them it is always run as it
-/// is.
+/// once per shape; recorded the second time; and replayed from then on. Beyond `limit` of them, and where
+/// recording it or `most_failures` others failed, it is always run as it is.
 class StepRecordings {
  public:
   using Key = std::vector<int64_t>;
@@ -24,6 +24,9 @@ class StepRecordings {
 
   /// Each takes a few MiB of the device, beside the memory that all share.
   static constexpr size_t limit = 48;
+
+  /// Memory may be short for a moment; what fails more often than this fails always.
+  static constexpr int most_failures = 3;
 
   explicit StepRecordings(Device& device) : device_(device) {}
 
@@ -48,10 +51,9 @@ class StepRecordings {
   Step* record(const Key& key, const std::vector<PackedBatch>& parts, const Body& body);
 
   Device& device_;
-  std::map<Key, int> seen_;
+  std::map<Key, int64_t> seen_;
   std::map<Key, Step> recorded_;
-  /// A recording has failed: no more are tried.
-  bool given_up_ = false;
+  int failures_ = 0;
 };
 
 }  // namespace steadytune

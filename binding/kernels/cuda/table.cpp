@@ -1,6 +1,8 @@
 #include "kernels/cuda/table.h"
 
+#include <ATen/core/CachingHostAllocator.h>
 #include <ATen/cuda/CUDAGraph.h>
+#include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAGuard.h>
@@ -8,7 +10,7 @@
 #include <c10/util/Exception.h>
 #include <cuda_runtime_api.h>
 
-#include <cstring>
+#include <cstdio>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -16,9 +18,11 @@
 #include <vector>
 
 struct SteadytuneCudaGraph {
-  at::cuda::CUDAGraph graph;
   /// Held while it records. Two recordings at once would share libtorch's default generator, which refuses that.
   std::unique_lock<std::mutex> recording;
+  c10::DeviceIndex device;
+  c10::MempoolId_t pool;
+  at::cuda::CUDAGraph graph;
 };
 
 namespace {
@@ -44,8 +48,7 @@ const char* describe(int32_t device, SteadytuneCudaDevice* description) {
   return told([&] {
     cudaDeviceProp properties{};
     C10_CUDA_CHECK(cudaGetDeviceProperties(&properties, device));
-    std::strncpy(description->name, properties.name, sizeof(description->name) - 1);
-    description->name[sizeof(description->name) - 1] = '\0';
+    std::snprintf(description->name, sizeof(description->name), "%s", properties.name);
     description->major = properties.major;
     description->minor = properties.minor;
     description->multiprocessors = properties.multiProcessorCount;
@@ -89,32 +92,56 @@ const char* begin_recording(SteadytuneCudaPool pool, SteadytuneCudaGraph** graph
   return told([&] {
     auto made = std::make_unique<SteadytuneCudaGraph>();
     made->recording = std::unique_lock(recording_mutex);
+    made->device = c10::cuda::current_device();
+    made->pool = {pool.first, pool.second};
     // Other sessions go on meanwhile: they may allocate and synchronize, which a global recording would forbid them.
-    made->graph.capture_begin({pool.first, pool.second}, cudaStreamCaptureModeThreadLocal);
+    made->graph.capture_begin(made->pool, cudaStreamCaptureModeThreadLocal);
     *graph = made.release();
   });
+}
+
+/// Ends the recording. Where CUDA refuses, libtorch's allocators would go on as if it lasted: they route memory into
+/// its pool and free none of it.
+void end_capture(SteadytuneCudaGraph& graph) {
+  try {
+    graph.graph.capture_end();
+  } catch (...) {
+    told([&] {
+      c10::cuda::CUDACachingAllocator::endAllocateToPool(graph.device, graph.pool);
+      c10::cuda::CUDACachingAllocator::releasePool(graph.device, graph.pool);
+    });
+    told([&] {
+      at::getHostAllocator(at::kCUDA)->end_allocate_to_pool(graph.pool);
+      at::getHostAllocator(at::kCUDA)->release_pool(graph.pool);
+    });
+    // The error stays behind as the thread's last one.
+    static_cast<void>(cudaGetLastError());
+    throw;
+  }
 }
 
 const char* end_recording(SteadytuneCudaGraph* graph) {
   return told([&] {
     std::unique_ptr<SteadytuneCudaGraph> owned(graph);
-    owned->graph.capture_end();
+    end_capture(*owned);
     owned->recording.unlock();
     static_cast<void>(owned.release());
   });
 }
 
 void drop_graph(SteadytuneCudaGraph* graph) {
-  told([&] { delete graph; });
+  told([&] {
+    // Up to libtorch 2.13 a graph signs off from the generator that another one is using while it records.
+    const std::lock_guard lock(recording_mutex);
+    delete graph;
+  });
 }
 
 void abandon_recording(SteadytuneCudaGraph* graph) {
+  const std::unique_ptr<SteadytuneCudaGraph> owned(graph);
   // A recording that holds a mistake cannot be ended without an error, and must be ended all the same: until then the
   // stream records.
-  told([&] { graph->graph.capture_end(); });
-  // The error that ended it stays behind as the thread's last one.
-  static_cast<void>(cudaGetLastError());
-  drop_graph(graph);
+  told([&] { end_capture(*owned); });
 }
 
 const char* replay(SteadytuneCudaGraph* graph) {
