@@ -12,6 +12,8 @@ namespace {
 constexpr int threads = 128;
 constexpr int warps = threads / warp_size;
 constexpr int step = threads * group_size;
+/// Segments have two rows for thousands of tokens, whose loads would otherwise wait for each other.
+constexpr int loads_ahead = 8;
 
 /// A block takes a token; its sums stay in shared memory.
 template <typename Scalar>
@@ -143,11 +145,25 @@ __global__ void __launch_bounds__(threads)
   for (int begin = first; begin < tokens; begin += warp_size) {
     const int mine = begin + lane;
     unsigned tokens_of_row = __ballot_sync(whole_warp, mine < tokens && ids[mine] == id);
-    for (; tokens_of_row != 0; tokens_of_row &= tokens_of_row - 1) {
-      const int64_t token = begin + __ffs(static_cast<int>(tokens_of_row)) - 1;
-      const Group grad = load_group(grads + token * shape.columns + column, count);
-      for (int i = 0; i < group_size; ++i) {
-        sum.of[i] = fmaf(scale, grad.of[i], sum.of[i]);
+    while (tokens_of_row != 0) {
+      Group ahead[loads_ahead];
+      int taken = 0;
+#pragma unroll
+      for (int k = 0; k < loads_ahead; ++k) {
+        if (tokens_of_row != 0) {
+          const int64_t token = begin + __ffs(static_cast<int>(tokens_of_row)) - 1;
+          ahead[k] = load_group(grads + token * shape.columns + column, count);
+          tokens_of_row &= tokens_of_row - 1;
+          taken = k + 1;
+        }
+      }
+#pragma unroll
+      for (int k = 0; k < loads_ahead; ++k) {
+        if (k < taken) {
+          for (int i = 0; i < group_size; ++i) {
+            sum.of[i] = fmaf(scale, ahead[k].of[i], sum.of[i]);
+          }
+        }
       }
     }
   }
