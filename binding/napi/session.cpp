@@ -124,6 +124,7 @@ Session::Session(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Session>(inf
     if (threads < 0 || threads > 1024) throw Error("ERR_CONFIG", "threads must lie between 0 and 1024");
     threads_ = threads == 0 ? physical_cores() : static_cast<int>(threads);
     parameters_ = Model::parameters(shape_);
+    queue_ = std::make_unique<TaskQueue>([this] { return finish_oldest(); });
   });
 
   const Napi::String name = Napi::String::New(env_, "steadytune session");
@@ -134,7 +135,6 @@ Session::Session(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Session>(inf
   // Hooks run last in, first out: the thread has ended before Node takes the function away.
   napi_add_env_cleanup_hook(env_, on_environment_exit, this);
 
-  queue_ = std::make_unique<TaskQueue>([this] { return finish_oldest(); });
   queue_->push({.run =
                     [this] {
                       if (stop_) return;  // disposed before it began
