@@ -4,7 +4,7 @@ import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 
-import { hashFiles } from "./setup/addon.mjs";
+import { hashFiles, operatorSources } from "./setup/addon.mjs";
 import { cudaOfLibtorch, provideCudaToolkit } from "./setup/cuda-toolkit.mjs";
 import { compiled, provideLibtorch } from "./setup/libtorch.mjs";
 import { installPackages } from "./setup/packages.mjs";
@@ -36,7 +36,8 @@ await main(async () => {
   }
   const { libtorch } = await provideLibtorch();
   const cuda = cudaOfLibtorch(libtorch.root);
-  const wanted = { ...record(libtorch, cuda), sources: hashFiles(sourceFiles()) };
+  const sources = hashFiles(["scripts/build-cuda.mjs", "binding/kernels/cuda", ...operatorSources]);
+  const wanted = { ...record(libtorch, cuda), sources, operators: hashFiles(operatorSources) };
   if (stands(wanted)) return;
 
   const { lockFile } = await compiled("files/lock.js");
@@ -64,12 +65,6 @@ await main(async () => {
 function record(libtorch, cuda) {
   const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
   return { version, torch: libtorch.version, cuda };
-}
-
-/** What the library is made of: the kernels, and the headers that they share with those of the CPU. */
-function sourceFiles() {
-  const shared = readdirSync(dirname(sources)).filter((name) => name.endsWith(".h"));
-  return ["scripts/build-cuda.mjs", "binding/kernels/cuda", ...shared.map((name) => `binding/kernels/${name}`)];
 }
 
 function stands(wanted) {

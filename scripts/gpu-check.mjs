@@ -34,10 +34,11 @@ await main(async () => {
   const ava = (...files) =>
     node("node_modules/ava/entrypoints/cli.mjs", "--timeout=10m", "--concurrency", "1", ...files);
   const steps = [
-    ["addon", () => buildAddon({ libtorch, tests: false, prebuilt: false })],
+    ["addon", () => buildAddon({ libtorch, tests: true, prebuilt: false })],
     ["kernels", node("scripts/build-cuda.mjs")],
     ["inspect", node("dist/cli.js", "inspect")],
     ["cpu", ava("dist-test/native/session-numbers.test.js")],
+    ["kernels-on-gpu", node("scripts/test-cuda-kernels.mjs")],
     ["gpu", ava("dist-test/gpu/*.test.js")],
     ...(options["skip-bench"] ? [] : [["bench", node("scripts/bench/gpu.mjs", "--output", join(out, "bench.json"))]]),
   ];

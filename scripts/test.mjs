@@ -6,8 +6,10 @@ import { join } from "node:path";
 import { stdout } from "node:process";
 import { stripVTControlCharacters } from "node:util";
 
-import { root } from "./setup/run.mjs";
+import { compiled } from "./setup/libtorch.mjs";
+import { root, run } from "./setup/run.mjs";
 import { main, setUp } from "./setup/set-up.mjs";
+import { SetupError } from "./setup/setup-error.mjs";
 
 /** Tests of these folders run several files at a time; all others use the addon with all threads, one by one. */
 const concurrent = ["unit", "cli"];
@@ -15,6 +17,14 @@ const concurrent = ["unit", "cli"];
 await main(async () => {
   await setUp({ tests: true });
   const named = process.argv.slice(2);
+  const { hasNvidiaGpu } = await compiled("native/platform.js");
+  const onGpu = hasNvidiaGpu() && (named.length === 0 || named.includes("gpu"));
+  if (onGpu && (await run(process.execPath, ["scripts/build-cuda.mjs"])) !== 0) {
+    throw new SetupError(
+      "The CUDA kernels are not built; see above.",
+      "Tests that need no GPU: `npm test -- unit cli native`.",
+    );
+  }
   const folders = readdirSync(join(root, "dist-test"))
     .filter(hasTests)
     .filter((name) => named.length === 0 || named.includes(name));
@@ -28,6 +38,7 @@ await main(async () => {
       ["--concurrency", "1"],
     ),
     ...(named.length === 0 || named.includes("core") ? [await ctest()] : []),
+    ...(onGpu ? [await cudaKernels()] : []),
   ];
   const passed = results.reduce((sum, result) => sum + result.passed, 0);
   const failed = results.reduce((sum, result) => sum + result.failed, 0);
@@ -60,6 +71,16 @@ async function ctest() {
   const match = /(\d+) tests? failed out of (\d+)/.exec(text);
   const failed = Number(match?.[1] ?? 0);
   return { passed: Number(match?.[2] ?? 0) - failed, failed: code === 0 ? failed : Math.max(1, failed) };
+}
+
+/** The CUDA kernels beside the CPU's, under compute-sanitizer too. */
+async function cudaKernels() {
+  let failed = 0;
+  for (const args of [[], ["--sanitize"]]) {
+    const code = await run(process.execPath, ["scripts/test-cuda-kernels.mjs", ...args]);
+    if (code !== 0) failed += 1;
+  }
+  return { passed: 2 - failed, failed };
 }
 
 /** Runs a program, shows its output as it comes, and keeps it. */

@@ -16,6 +16,12 @@ const recordPath = join(root, "build/Release/steadytune.json");
 /** What the addon is made of, and what its C++ tests are made of. */
 export const addonSources = ["CMakeLists.txt", "binding"];
 const testSources = [...addonSources, "test/core", "test/cuda"];
+/** What the CUDA kernels share with the addon: both must be of the same. */
+export const operatorSources = [
+  "binding/kernels/schema.cpp",
+  "binding/kernels/cuda/table.h",
+  ...headersOf("binding/kernels"),
+];
 /** A compiler at work on libtorch's headers takes about this much memory. */
 const bytesPerJob = 1.5e9;
 
@@ -65,6 +71,7 @@ async function compileAddon({ libtorch, tests }) {
     torch: libtorch.version,
     // Taken before compiling: a source that is changed meanwhile must not count as built.
     sources: hashFiles(addonSources),
+    operators: hashFiles(operatorSources),
     ...(tests ? { tests: hashFiles(testSources) } : {}),
   };
   note(`compiling the addon for libtorch ${libtorch.version} (${libtorch.root})`);
@@ -118,6 +125,11 @@ export function hashFiles(paths) {
     hash.update(`\0${path}\0`).update(readFileSync(join(root, path)));
   }
   return hash.digest("hex");
+}
+
+function headersOf(folder) {
+  if (!existsSync(join(root, folder))) return [];
+  return readdirSync(join(root, folder)).flatMap((name) => (name.endsWith(".h") ? [`${folder}/${name}`] : []));
 }
 
 function filesUnder(path) {

@@ -20,6 +20,8 @@ export interface CudaRecord {
   version: string;
   /** libtorch that they were compiled against, such as "2.15.0". */
   torch: string;
+  /** Hash of the operators' schema and of the headers that the kernels of both devices share. */
+  operators: string;
 }
 
 /** What has to be opened for a GPU, in this order, by absolute path. */
@@ -31,10 +33,12 @@ export interface CudaFiles {
 /**
  * The CUDA half of libtorch and the project's kernels, or why `device: cuda` cannot be had: no GPU, a libtorch without
  * CUDA, kernels that are missing or of another version.
+ *
+ * @param addon what the addon was built as, which the kernels must fit
  */
 export function findCuda(
   libtorch: Pick<Libtorch, "root" | "version" | "cuda">,
-  version: string,
+  { version, operators }: Pick<CudaRecord, "version" | "operators">,
   options: { root?: string; gpu?: boolean } = {},
 ): CudaFiles | NativeError {
   const { root = packageRoot, gpu = hasNvidiaGpu() } = options;
@@ -63,6 +67,15 @@ export function findCuda(
       ({ version, torch }) => `steadytune ${version} and libtorch ${torch}`,
     );
     return new NativeError("ERR_CUDA_KERNELS", `The CUDA kernels were built for ${was}, and this is ${is}.`, { hint });
+  }
+  if (record.operators !== operators) {
+    return new NativeError(
+      "ERR_CUDA_KERNELS",
+      `The CUDA kernels in ${kernels} were built from other sources than the addon.`,
+      {
+        hint,
+      },
+    );
   }
   return { libtorch: join(libtorch.root, "lib/libtorch_cuda.so"), kernels };
 }

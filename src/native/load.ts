@@ -20,6 +20,8 @@ export interface BuildRecord {
   torch: string;
   /** Hash of all that the addon is made of. */
   sources: string;
+  /** Hash of what it shares with the CUDA kernels. */
+  operators: string;
 }
 
 export const buildRecordName = "steadytune.json";
@@ -143,7 +145,8 @@ export function cudaProblem(): NativeError | null {
 }
 
 /**
- * Settings that libraries below libtorch read from the environment when they start; the user's own win.
+ * Settings that libraries below libtorch read from the environment when they start; the user's own win. They do not
+ * reach libtorch where a worker thread is the first to load it: its `process.env` is a copy.
  *
  * libgomp's threads spin for milliseconds between two parallel regions before they sleep. Where anything else wants the
  * cores (a second trial, JavaScript itself) that makes a step several times slower; a short spin costs nothing where
@@ -170,7 +173,7 @@ function open(): NonNullable<typeof loaded> {
   preload(join(libtorch.root, "lib/libc10.so"));
   preload(join(libtorch.root, "lib/libtorch_cpu.so"));
   const addon = openAddon(path);
-  return { addon, cudaProblem: openCuda(addon, findCuda(libtorch, record.version)) };
+  return { addon, cudaProblem: openCuda(addon, findCuda(libtorch, record)) };
 }
 
 function openAddon(path: string): NativeAddon {

@@ -1,12 +1,13 @@
 import test, { type ExecutionContext } from "ava";
 import { cudaProblem } from "#src/native/load.js";
+import { hasNvidiaGpu } from "#src/native/platform.js";
 import { createSession, type Session } from "#src/native/session.js";
 import type { ComputeDtype, EncoderShape, PackedBatch } from "#src/native/types.js";
 import { plainPlan } from "./plan.js";
 
 /**
- * A test that needs a GPU. Where there is none it passes with the reason in its log. One at a time: they share the
- * device's memory.
+ * A test that needs a GPU. Where this machine has none it passes with the reason in its log; where it has one and it
+ * cannot be used, it fails. One at a time: they share the device's memory.
  */
 export function gpuTest(promise: string, body: (t: ExecutionContext) => Promise<void>): void {
   test.serial(promise, async (t) => {
@@ -15,6 +16,7 @@ export function gpuTest(promise: string, body: (t: ExecutionContext) => Promise<
       await body(t);
       return;
     }
+    if (hasNvidiaGpu()) t.fail(`${problem.message} ${problem.hint ?? ""}`);
     t.log(`skipped: ${problem.message}`);
     t.pass();
   });

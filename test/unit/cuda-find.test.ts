@@ -8,8 +8,9 @@ import { writeTree } from "../helpers/fake-libtorch.js";
 import { temporaryFolder } from "../helpers/temporary-folder.js";
 
 const libtorch = { root: "/opt/libtorch", version: "2.15.0", cuda: true };
+const addon = { version: "0.1.0", operators: "a" };
 
-function writeKernels(root: string, record: { version: string; torch: string } | null): void {
+function writeKernels(root: string, record: { version: string; torch: string; operators: string } | null): void {
   writeTree(join(root, "build/cuda"), {
     "libsteadytune_cuda.so": "not opened",
     ...(record && { "steadytune-cuda.json": JSON.stringify(record) }),
@@ -24,8 +25,8 @@ function problem(found: ReturnType<typeof findCuda>): { code: string; text: stri
 
 test("on a machine with a GPU, libtorch's CUDA half and the kernels are found", (t) => {
   const root = temporaryFolder(t);
-  writeKernels(root, { version: "0.1.0", torch: "2.15.1" });
-  t.deepEqual(findCuda(libtorch, "0.1.0", { root, gpu: true }), {
+  writeKernels(root, { version: "0.1.0", torch: "2.15.1", operators: "a" });
+  t.deepEqual(findCuda(libtorch, addon, { root, gpu: true }), {
     libtorch: "/opt/libtorch/lib/libtorch_cuda.so",
     kernels: join(root, "build/cuda/libsteadytune_cuda.so"),
   });
@@ -33,31 +34,40 @@ test("on a machine with a GPU, libtorch's CUDA half and the kernels are found", 
 
 test("kernels that are missing, or do not say what they were built for, are an error with the command that builds them", (t) => {
   const root = temporaryFolder(t);
-  const missing = problem(findCuda(libtorch, "0.1.0", { root, gpu: true }));
+  const missing = problem(findCuda(libtorch, addon, { root, gpu: true }));
   t.is(missing.code, "ERR_CUDA_KERNELS");
   t.regex(missing.text, /not built: there is no .*libsteadytune_cuda\.so.*npm run build:cuda/);
   writeKernels(root, null);
-  t.regex(problem(findCuda(libtorch, "0.1.0", { root, gpu: true })).text, /npm run build:cuda/);
+  t.regex(problem(findCuda(libtorch, addon, { root, gpu: true })).text, /npm run build:cuda/);
 });
 
 test("kernels of another libtorch or another steadytune are refused before they are opened, naming both", (t) => {
   const root = temporaryFolder(t);
-  writeKernels(root, { version: "0.1.0", torch: "2.11.0" });
-  const other = problem(findCuda(libtorch, "0.1.0", { root, gpu: true }));
+  writeKernels(root, { version: "0.1.0", torch: "2.11.0", operators: "a" });
+  const other = problem(findCuda(libtorch, addon, { root, gpu: true }));
   t.is(other.code, "ERR_CUDA_KERNELS");
   t.regex(other.text, /built for steadytune 0\.1\.0 and libtorch 2\.11\.0, and this is .* libtorch 2\.15\.0/);
   t.regex(other.text, /npm run build:cuda/);
   t.regex(
-    problem(findCuda({ ...libtorch, version: "2.11.0" }, "0.2.0", { root, gpu: true })).text,
+    problem(findCuda({ ...libtorch, version: "2.11.0" }, { ...addon, version: "0.2.0" }, { root, gpu: true })).text,
     /steadytune 0\.2\.0/,
+  );
+});
+
+test("kernels of the same version and other sources, as after a pull, are refused before they are opened", (t) => {
+  const root = temporaryFolder(t);
+  writeKernels(root, { version: "0.1.0", torch: "2.15.0", operators: "b" });
+  t.regex(
+    problem(findCuda(libtorch, addon, { root, gpu: true })).text,
+    /built from other sources than the addon\..*npm run build:cuda/,
   );
 });
 
 test("a machine without a GPU, and a libtorch without CUDA, are told apart", (t) => {
   const root = temporaryFolder(t);
-  writeKernels(root, { version: "0.1.0", torch: "2.15.0" });
-  t.regex(problem(findCuda(libtorch, "0.1.0", { root, gpu: false })).text, /no NVIDIA GPU.*--device cpu/);
-  const without = problem(findCuda({ ...libtorch, cuda: false }, "0.1.0", { root, gpu: true })).text;
+  writeKernels(root, { version: "0.1.0", torch: "2.15.0", operators: "a" });
+  t.regex(problem(findCuda(libtorch, addon, { root, gpu: false })).text, /no NVIDIA GPU.*--device cpu/);
+  const without = problem(findCuda({ ...libtorch, cuda: false }, addon, { root, gpu: true })).text;
   t.regex(without, /\/opt\/libtorch.*without CUDA.*LIBTORCH/);
 });
 
