@@ -12,36 +12,39 @@ const margins = { top: 136, bottom: 64, left: 250, right: 60 };
 const gap = 40;
 
 /**
- * How many times as fast as the Trainer steadytune is, in training and in evaluation, beside what the machine's floor
- * would allow: a bar each, with the spread over the rounds.
+ * How many times as fast as another program steadytune is, beside what the machine's floor would allow: a bar each, with
+ * the spread over the rounds.
  *
- * @param {object[]} results of compare.mjs, with a Trainer
- * @param {{ name: string }} device
+ * @param {object} chart
+ * @param {string} chart.title
+ * @param {string} chart.subtitle
+ * @param {string} chart.peer what 1 stands for
+ * @param {string[]} chart.labels of the groups of bars
+ * @param {{ title: string, groups: { timesAsFast: object, attainable: number }[] }[]} chart.panels two, side by side;
+ *   `timesAsFast` with median, min and max
  * @returns {string} SVG
  */
-export function speedChart(results, device) {
-  const height = margins.top + results.length * groupHeight + margins.bottom;
+export function speedChart({ title, subtitle, peer, labels, panels }) {
+  const height = margins.top + labels.length * groupHeight + margins.bottom;
   const panel = (width - margins.left - margins.right - gap) / 2;
   const lefts = [margins.left, margins.left + panel + gap];
-  const labels = results.map(({ model, task, dtype }) => `${model.replace(/ \(.*/, "")}\n${task}, ${dtype}`);
-  const kinds = ["training", "evaluation"];
-  const longest = Math.max(...kinds.flatMap((kind) => results.map((result) => attainable(result[kind]))));
+  const longest = Math.max(...panels.flatMap(({ groups }) => groups.map(({ attainable }) => attainable)));
   const end = Math.ceil(longest + 0.8);
 
   return drawSvg(
     {
       title: [
-        chartTitle("Times as fast as transformers' Trainer", `${device.name}; same rows, dtype and threads, by turns`),
-        ...kinds.map((kind, i) => ({
-          text: kind === "training" ? "training step" : "evaluation batch",
+        chartTitle(title, subtitle),
+        ...panels.map(({ title }, i) => ({
+          text: title,
           left: lefts[i],
           top: margins.top - 54,
           textStyle: { color: ink, fontSize: 16, fontWeight: 600 },
         })),
       ],
       legend: { top: 10, right: 56, orient: "vertical", textStyle: { color: ink, fontSize: 14 }, data: [ours, floor] },
-      grid: kinds.map((_, i) => ({ left: lefts[i], top: margins.top, width: panel, bottom: margins.bottom })),
-      xAxis: kinds.map((_, i) => ({
+      grid: panels.map((_, i) => ({ left: lefts[i], top: margins.top, width: panel, bottom: margins.bottom })),
+      xAxis: panels.map((_, i) => ({
         type: "value",
         gridIndex: i,
         min: 0,
@@ -49,7 +52,7 @@ export function speedChart(results, device) {
         interval: end > 8 ? 2 : 1,
         ...axis("", 0),
       })),
-      yAxis: kinds.map((_, i) => ({
+      yAxis: panels.map((_, i) => ({
         type: "category",
         gridIndex: i,
         inverse: true,
@@ -58,22 +61,24 @@ export function speedChart(results, device) {
         axisLine: { lineStyle: { color: ink } },
         axisLabel: { show: i === 0, color: ink, fontSize: 14, lineHeight: 18 },
       })),
-      series: kinds.flatMap((kind, i) => [
+      series: panels.flatMap(({ groups }, i) => [
         bars(
           ours,
           i,
           cellColor(1),
-          results.map((result) => result[kind].timesAsFast.median),
+          groups.map(({ timesAsFast }) => timesAsFast.median),
+          peer,
         ),
         bars(
           floor,
           i,
           "#c9c9c9",
-          results.map((result) => attainable(result[kind])),
+          groups.map(({ attainable }) => attainable),
+          peer,
         ),
         whiskers(
           i,
-          results.map((result) => result[kind].timesAsFast),
+          groups.map(({ timesAsFast }) => timesAsFast),
         ),
       ]),
     },
@@ -84,11 +89,7 @@ export function speedChart(results, device) {
 const ours = "steadytune";
 const floor = "what the machine's floor allows";
 
-function attainable({ timesAsFast, shareOfFloor }) {
-  return timesAsFast.median / shareOfFloor.median;
-}
-
-function bars(name, panel, color, values) {
+function bars(name, panel, color, values, peer) {
   return {
     name,
     type: "bar",
@@ -113,7 +114,7 @@ function bars(name, panel, color, values) {
         symbol: "none",
         data: [{ xAxis: 1 }],
         lineStyle: { color: "#595959", type: "dashed", width: 1.5 },
-        label: { formatter: "Trainer", position: "start", color: "#404040", fontSize: 13 },
+        label: { formatter: peer, position: "start", color: "#404040", fontSize: 13 },
       },
     }),
   };

@@ -1,6 +1,6 @@
 // `npm run bench:gpu`: time of a training step on the GPU beside transformers, eager and compiled, both in bfloat16:
 // same shapes of random weights, same lengths of rows, runs of all by turns in one process each. Prints a table and
-// writes docs/benchmarks/<device>.json. Without a GPU it says so and exits with 0.
+// writes docs/benchmarks/<device>.json and a chart beside it. Without a GPU it says so and exits with 0.
 //
 //   node scripts/bench/gpu.mjs [--models base,large] [--tasks RTE,MRPC,STS-B,CoLA] [--rounds 3] [--steps 24]
 //                              [--python PATH] [--no-compile] [--output FILE]
@@ -16,6 +16,7 @@ import { root } from "../setup/run.mjs";
 import { main } from "../setup/set-up.mjs";
 import { SetupError } from "../setup/setup-error.mjs";
 import { transformersPython } from "../transformers-python.mjs";
+import { speedChart } from "./chart.mjs";
 import { batchSize, encoderShapes, neededFlop, stepLengths, taskLengths } from "./gpu-work.mjs";
 
 const { cudaProblem, loadAddon } = await import("../../dist/native/load.js");
@@ -47,7 +48,6 @@ await main(async () => {
   const peer = startPeer(options.python ?? process.env.STEADYTUNE_PYTHON ?? (await transformersPython()));
   try {
     const floor = await peer.ask({ do: "floor" });
-    const adamw = await measureAdamw();
     const results = [];
     for (const model of models) {
       const ours = await openModel(encoderShapes[model]);
@@ -67,6 +67,8 @@ await main(async () => {
       await ours.session.dispose();
       await peer.ask({ do: "forget" });
     }
+    // Last, since its large table would count in the models' peak memory.
+    const adamw = await measureAdamw();
     await report({ floor, adamw, results, rounds, steps }, options.output);
   } finally {
     peer.stop();
@@ -202,13 +204,42 @@ function summarize({ model, task, lengths, times, floor, ours }) {
     steadytune,
     eager,
     compiled,
-    timesEager: eager.ms / steadytune.ms,
-    timesCompiled: compiled && compiled.ms / steadytune.ms,
+    timesEager: timesAsFast(times.eager, times.steadytune),
+    timesCompiled: compiled && timesAsFast(times.compiled, times.steadytune),
     tflops,
     shareOfMatrixRate: tflops / floor.matrixTflops,
     gpuMiB: ours.session.peakDeviceMemoryBytes() / 2 ** 20,
     recordedSteps: ours.session.recordedSteps(),
   };
+}
+
+/** Within a round both sides had the same noise of the machine. */
+function timesAsFast(peer, ours) {
+  const ratios = peer.map((ms, round) => ms / ours[round]);
+  return { median: median(ratios), min: Math.min(...ratios), max: Math.max(...ratios) };
+}
+
+/** Steadytune beside both forms of transformers, and what the measured matrix rate alone would allow. */
+function chartOf(gpu, results) {
+  const panel = (title, ratioOf) => ({
+    title,
+    groups: results.map((result) => {
+      const ratio = ratioOf(result);
+      return { timesAsFast: ratio, attainable: ratio.median / result.shareOfMatrixRate };
+    }),
+  });
+  return speedChart({
+    title: "Training steps: times as fast as transformers in BF16",
+    subtitle: `${gpu.name}; batches of ${batchSize} rows, by turns`,
+    peer: "transformers",
+    labels: results.map(({ model, task }) => `BERT-${model}\n${task}`),
+    panels: [
+      panel("eager", ({ timesEager }) => timesEager),
+      ...(results.every(({ timesCompiled }) => timesCompiled)
+        ? [panel("torch.compile", ({ timesCompiled }) => timesCompiled)]
+        : []),
+    ],
+  });
 }
 
 function median(values) {
@@ -252,6 +283,8 @@ async function report({ floor, adamw, results, rounds, steps }, output) {
   const path = output ?? join(root, "docs/benchmarks", `${name}.json`);
   await mkdir(join(path, ".."), { recursive: true });
   await writeFile(path, `${JSON.stringify(record, null, 2)}\n`);
+  const chart = path.replace(/(\.json)?$/, ".svg");
+  await writeFile(chart, `${chartOf(gpu, results)}\n`);
 
   const header = [
     "model",
@@ -273,8 +306,8 @@ async function report({ floor, adamw, results, rounds, steps }, output) {
     result.steadytune.ms.toFixed(2),
     result.eager.ms.toFixed(2),
     result.compiled?.ms.toFixed(2) ?? "-",
-    result.timesEager.toFixed(2),
-    result.timesCompiled?.toFixed(2) ?? "-",
+    result.timesEager.median.toFixed(2),
+    result.timesCompiled?.median.toFixed(2) ?? "-",
     result.tflops.toFixed(0),
     `${(100 * result.shareOfMatrixRate).toFixed(0)} %`,
     result.gpuMiB.toFixed(0),
@@ -286,5 +319,5 @@ async function report({ floor, adamw, results, rounds, steps }, output) {
     `AdamW and norm: ${adamw.gbPerSecond.toFixed(0)} GB/s, ${(100 * record.adamw.shareOfCopyRate).toFixed(0)} % of the copy rate`,
   );
   for (const line of [header, header.map(() => "---"), ...rows]) console.log(`| ${line.join(" | ")} |`);
-  console.log(path);
+  console.log(`${path}, ${chart}`);
 }
