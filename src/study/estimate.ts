@@ -16,6 +16,7 @@ import { transferRun } from "../training/transfer-run.js";
 import { diskNeeded, type DiskNeed, type Work } from "./disk.js";
 import { isCandidate, type Cell, type Study } from "./file.js";
 import { threadsOfTrial } from "./plan.js";
+import { refuseNoModel } from "./preset.js";
 import { labelOf } from "./seeds.js";
 
 /** What a study will take on this machine, told from a few steps of each kind of run. */
@@ -96,7 +97,9 @@ export async function estimateStudy(study: Study, options: EstimateOptions): Pro
 }
 
 /** What there is to run: an entry per cell, or per candidate where a cell selects; with the threads of a plan. */
-export function workOf({ cells }: Pick<Study, "cells">): Work[] {
+export function workOf(study: Study): Work[] {
+  refuseNoModel(study);
+  const { cells } = study;
   const variants = (cell: Cell): RunConfig[] => {
     const { select } = cell;
     if (select === null) return [cell.config];

@@ -27,6 +27,8 @@ export interface Study {
   budget: BudgetConfig | null;
   /** The preset that was chosen. */
   preset: string | null;
+  /** Whether the preset is for a model that is named beside it, and none was. */
+  modelMissing: boolean;
   cells: Cell[];
 }
 
@@ -141,6 +143,7 @@ export function parseStudy(
     executor,
     budget,
     preset: wanted ?? null,
+    modelMissing: preset.needsModel === true && overrides.model === undefined,
     cells: cells.filter(({ task }) => keep === undefined || keep.includes(task)),
   };
 

@@ -8,6 +8,7 @@ import type { Versions } from "../training/result.js";
 import { codeVersions, numerics } from "../training/versions.js";
 import type { Cell, Study } from "./file.js";
 import { studyPaths } from "./folder.js";
+import { refuseNoModel } from "./preset.js";
 import { seedLabel } from "./seeds.js";
 
 /** One run of one cell: a line of the manifest. */
@@ -39,6 +40,7 @@ export const threadsOfTrial = 1;
  * @throws ConfigError, DataError, CheckpointError or HubError, as the cause is
  */
 export async function planTrials(study: Study, folder: string): Promise<{ trials: Trial[] }> {
+  refuseNoModel(study);
   const fingerprints = new Fingerprints();
   const trials: Trial[] = [];
   for (const stage of new Set(study.cells.map((cell) => cell.stage))) {

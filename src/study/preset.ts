@@ -1,6 +1,6 @@
-import { readFile } from "node:fs/promises";
 import { nearest } from "../config/suggest.js";
 import { ConfigError } from "../errors.js";
+import type { Study } from "./file.js";
 import type { PresetFile, StudyFile } from "./schema.js";
 
 /** The preset of that name. @throws ConfigError where the study has none of that name, or it changes nothing there is */
@@ -35,13 +35,11 @@ export function findPreset({ presets = {}, stages }: StudyFile, name: string, so
 /**
  * Refuses a preset that is for a small model where none is given: it would train the file's own, which is large.
  *
- * @param path a study file that could be read
- * @throws ConfigError where the preset needs a model
+ * @throws ConfigError
  */
-export async function refuseNoModel(path: string, name: string): Promise<void> {
-  const { presets = {} } = JSON.parse(await readFile(path, "utf8")) as StudyFile;
-  if (presets[name]?.needsModel !== true) return;
-  throw new ConfigError(`no model is given, which the preset "${name}" of ${path} needs`, {
+export function refuseNoModel({ preset, modelMissing, title }: Study): void {
+  if (!modelMissing) return;
+  throw new ConfigError(`no model is given, which the preset "${preset}" of "${title}" needs`, {
     hint: "name a small one with --model: a folder with config.json, weights and tokenizer, or a hub id",
   });
 }

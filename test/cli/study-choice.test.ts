@@ -101,7 +101,7 @@ test("a preset for a small model asks for --model before it looks for the large 
     const args = ["study", ...verb, figure2, "--preset", "small", "--data", folder];
     const { code, stderr } = await steadytune(args, { cwd: folder, env: { HF_HUB_OFFLINE: "1" } });
     t.is(code, 2, stderr);
-    t.regex(stderr, /no model is given, which the preset "small" of .*figure2\.json needs\nhint: .* small .* --model/);
+    t.regex(stderr, /no model is given, which the preset "small" of "Figure 2.*" needs\nhint: .* small .* --model/);
   }
 });
 

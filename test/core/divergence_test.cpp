@@ -153,7 +153,6 @@ TEST("NaN and infinity from any operator of a step end it as diverged or never r
   }
   EXPECT(poison_everything(small(Family::bert), Form::reference, at::kFloat, {not_a_number})
              .count("steadytune::dropout") == 1);
-  // XLNet's attention is plain operators, row by row.
   for (const Family family : {Family::roberta, Family::electra, Family::distilbert, Family::xlnet, Family::bart}) {
     EXPECT(!poison_everything(small(family), Form::fused, at::kFloat, {not_a_number}).empty());
   }

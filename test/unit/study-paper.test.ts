@@ -10,7 +10,6 @@ import { workOf } from "#src/study/estimate.js";
 import { extendPlan } from "#src/study/extend.js";
 import { readStudyFile, type Cell, type Study, type StudyChoice } from "#src/study/file.js";
 import { planTrials, type Trial } from "#src/study/plan.js";
-import { refuseNoModel } from "#src/study/preset.js";
 import { planStudy } from "#src/study/run.js";
 import { trialFolder } from "#src/study/trial.js";
 import { glueFolder } from "../helpers/glue-files.js";
@@ -259,8 +258,9 @@ test("each of the other models is compared with itself without Re-init: it is th
 
 test("every preset small asks for a model: no file's own is small", async (t) => {
   for (const name of files) {
-    const error = await t.throwsAsync(refuseNoModel(join(folder, `${name}.json`), "small"));
-    t.regex(error.message, /no model is given/);
+    const study = await read(name, { preset: "small" });
+    await t.throwsAsync(planTrials(study, join(folder, name)), { message: /no model is given/ });
+    t.throws(() => workOf(study), { message: /no model is given/ });
   }
 });
 

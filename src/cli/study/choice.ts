@@ -25,13 +25,8 @@ export function addChoiceOptions(command: Command): void {
  * @throws ConfigError naming the file and the key, or the flag, at fault
  */
 export async function readChosenStudy(file: string, overrides: RunConfig, flags: ChoiceFlags): Promise<Study> {
-  const [{ readStudyFile }, { refuseNoModel }] = await Promise.all([
-    import("../../study/file.js"),
-    import("../../study/preset.js"),
-  ]);
-  const study = await readStudyFile(file, { overrides, ...choiceOf(flags) });
-  if (study.preset !== null && overrides.model === undefined) await refuseNoModel(file, study.preset);
-  return study;
+  const { readStudyFile } = await import("../../study/file.js");
+  return readStudyFile(file, { overrides, ...choiceOf(flags) });
 }
 
 /** @throws ConfigError where --seeds is neither a count nor a list */
