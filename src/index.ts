@@ -51,7 +51,8 @@ export type {
   TransferConfig,
 } from "./config/schema.js";
 
-export { change, composePlan, type Method, type PlanChanges } from "./methods/plan.js";
+export { change, type Method, type PlanChanges } from "./methods/method.js";
+export { composePlan } from "./methods/plan.js";
 export { freeze } from "./methods/freeze.js";
 export { llrd } from "./methods/llrd.js";
 export { mixout } from "./methods/mixout.js";

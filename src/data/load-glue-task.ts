@@ -5,7 +5,7 @@ import type { Part } from "./examples.js";
 import { countClasses, labelsOf, partOf, sourceOf, toExamples, wholeOf } from "./examples.js";
 import type { GlueTask } from "./glue-tasks.js";
 import { checkClasses, knownScheme } from "./labels.js";
-import type { LoadTaskOptions } from "./load-task.js";
+import type { LoadTaskOptions } from "./load-options.js";
 import { groupByLabel, halves } from "./splits.js";
 import {
   balancedSubset,

@@ -6,7 +6,7 @@ import type { Part } from "./examples.js";
 import { countClasses, labelsOf, partOf, sourceOf, toExamples, wholeOf } from "./examples.js";
 import type { LabelScheme } from "./labels.js";
 import { checkClasses, guessScheme, labelText } from "./labels.js";
-import type { LoadTaskOptions } from "./load-task.js";
+import type { LoadTaskOptions } from "./load-options.js";
 import { readTable, tableExtensions } from "./read-table.js";
 import { cut, groupByLabel, halves } from "./splits.js";
 import { balancedSubset, checkTrainRows, fewerRows, regressionSubset } from "./subsets.js";

@@ -3,7 +3,7 @@ import type { MethodConfig } from "../config/schema.js";
 import { freeze } from "./freeze.js";
 import { llrd } from "./llrd.js";
 import { mixout } from "./mixout.js";
-import type { Method } from "./plan.js";
+import type { Method } from "./method.js";
 import { pretrainedWeightDecay } from "./pretrained-weight-decay.js";
 import { reinit } from "./reinit.js";
 import { weightDecay } from "./weight-decay.js";

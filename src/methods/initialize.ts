@@ -1,5 +1,5 @@
 import type { ParameterInfo, Reset } from "../native/types.js";
-import type { Method, PlanChanges } from "./plan.js";
+import type { Method, PlanChanges } from "./method.js";
 
 /** A fresh parameter as BERT makes one: weights N(0, std), biases 0, LayerNorm 1 and 0. */
 export function freshReset({ role, kind }: ParameterInfo, std: number, stream: "classifierInit" | "reinit"): Reset {

@@ -1,5 +1,5 @@
 import type { ParameterInfo } from "../native/types.js";
-import { blockCount, type Method, type PlanChanges } from "./plan.js";
+import { blockCount, type Method, type PlanChanges } from "./method.js";
 
 /**
  * Layer-wise learning rate decay (paper, Sec. 7; Howard & Ruder 2018): pooler and classifier at the full rate, the top

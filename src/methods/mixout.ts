@@ -1,7 +1,7 @@
 import type { MethodEntry } from "../config/schema.js";
 import { ConfigError } from "../errors.js";
 import type { Mixout, ParameterInfo, ParameterRole } from "../native/types.js";
-import { change, type Method } from "./plan.js";
+import { change, type Method } from "./method.js";
 
 const mixedRoles: ReadonlySet<ParameterRole> = new Set(["attention", "ffn", "pooler", "classifier"]);
 

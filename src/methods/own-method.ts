@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { pathToFileURL } from "node:url";
 import type { OwnMethodConfig } from "../config/schema.js";
 import { ConfigError } from "../errors.js";
-import type { Method } from "./plan.js";
+import type { Method } from "./method.js";
 
 /**
  * Loads a method of the user's own. The module's default export is a function that takes the other keys of the entry

@@ -1,4 +1,4 @@
-import { change, isDecayed, type Method } from "./plan.js";
+import { change, isDecayed, type Method } from "./method.js";
 
 /**
  * Decay towards the values at the start of fine-tuning (paper, Sec. 7; Lee et al. 2020): p -= lambda * (p - start) as

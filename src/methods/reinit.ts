@@ -1,6 +1,6 @@
 import { ConfigError } from "../errors.js";
 import { freshReset } from "./initialize.js";
-import { blockCount, type Method } from "./plan.js";
+import { blockCount, type Method } from "./method.js";
 
 /**
  * Re-init (paper, Sec. 5): the pooler and the top `layers` blocks start from fresh values, N(0, std) as in pre-training;

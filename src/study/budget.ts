@@ -1,22 +1,6 @@
-import type { FromSchema } from "json-schema-to-ts";
 import type { Trial } from "./plan.js";
+import type { BudgetConfig } from "./schema.js";
 import { isFinished, readTrialResult } from "./trial.js";
-
-/** The key `budget` of a study file. */
-export const budgetSchema = {
-  type: "object",
-  properties: {
-    hours: {
-      type: "number",
-      exclusiveMinimum: 0,
-      description: "Hours that the finished runs may have taken together, whoever ran them, before no more are begun.",
-    },
-  },
-  required: ["hours"],
-  additionalProperties: false,
-} as const;
-
-export type BudgetConfig = FromSchema<typeof budgetSchema>;
 
 /** The time that a study may spend on its trials, however many workers, processes and days share it. */
 export class Budget {

@@ -6,11 +6,19 @@ import { mergeConfigs } from "../config/merge.js";
 import type { RunConfig } from "../config/schema.js";
 import { nearest } from "../config/suggest.js";
 import { ConfigError } from "../errors.js";
-import type { BudgetConfig } from "./budget.js";
 import { checkStudy } from "./check.js";
 import { atPoint, gridPoints, pointLabel, type GridValues } from "./grid.js";
 import { findPreset } from "./preset.js";
-import type { Expected, PresetFile, RecipeFile, SeedsFile, StageFile, StudyFile, TaskFile } from "./schema.js";
+import type {
+  BudgetConfig,
+  Expected,
+  PresetFile,
+  RecipeFile,
+  SeedsFile,
+  StageFile,
+  StudyFile,
+  TaskFile,
+} from "./schema.js";
 import type { ExecutorConfig } from "./slurm/options.js";
 import { expandSeeds, type TrialSeeds } from "./seeds.js";
 

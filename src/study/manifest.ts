@@ -3,12 +3,12 @@ import type { ResolvedConfig, RunConfig } from "../config/schema.js";
 import { ConfigError, StateError } from "../errors.js";
 import { writeFileAtomic } from "../files/atomic.js";
 import { runId } from "../training/fingerprint.js";
-import type { BudgetConfig } from "./budget.js";
 import { byCell, cellKey } from "./cells.js";
 import type { Cell, Select } from "./file.js";
 import { studyPaths } from "./folder.js";
 import type { Trial } from "./plan.js";
 import { refuseOtherNumerics } from "./planned-versions.js";
+import type { BudgetConfig } from "./schema.js";
 import { mergeSeeds, type TrialSeeds } from "./seeds.js";
 import type { ExecutorConfig } from "./slurm/options.js";
 

@@ -1,6 +1,5 @@
 import { nearest } from "../config/suggest.js";
 import { ConfigError } from "../errors.js";
-import type { Study } from "./file.js";
 import type { PresetFile, StudyFile } from "./schema.js";
 
 /** The preset of that name. @throws ConfigError where the study has none of that name, or it changes nothing there is */
@@ -37,7 +36,15 @@ export function findPreset({ presets = {}, stages }: StudyFile, name: string, so
  *
  * @throws ConfigError
  */
-export function refuseNoModel({ preset, modelMissing, title }: Study): void {
+export function refuseNoModel({
+  preset,
+  modelMissing,
+  title,
+}: {
+  preset: string | null;
+  modelMissing: boolean;
+  title: string;
+}): void {
   if (!modelMissing) return;
   throw new ConfigError(`no model is given, which the preset "${preset}" of "${title}" needs`, {
     hint: "name a small one with --model: a folder with config.json, weights and tokenizer, or a hub id",

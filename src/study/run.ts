@@ -1,7 +1,7 @@
 import { ConfigError, type SteadytuneError } from "../errors.js";
 import { makeFolder } from "../files/atomic.js";
 import { withAbsolutePaths } from "../training/transfer-run.js";
-import { Budget, type BudgetConfig } from "./budget.js";
+import { Budget } from "./budget.js";
 import { refuseFullDisk } from "./disk.js";
 import type { Executor, TrialEvent } from "./executor.js";
 import { extendManifest, extendPlan, type Extension } from "./extend.js";
@@ -20,6 +20,7 @@ import { lockPlan } from "./plan-lock.js";
 import { otherVersionsNote, refuseOtherNumerics } from "./planned-versions.js";
 import { planTrials, type Trial } from "./plan.js";
 import { checkReportFolder } from "./report-folder.js";
+import type { BudgetConfig } from "./schema.js";
 import { isFinished, readFailure } from "./trial.js";
 import { workersFor } from "./workers.js";
 

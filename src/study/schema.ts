@@ -1,6 +1,21 @@
 import type { FromSchema } from "json-schema-to-ts";
-import { budgetSchema } from "./budget.js";
 import { executorSchema } from "./slurm/options.js";
+
+/** The key `budget` of a study file. */
+export const budgetSchema = {
+  type: "object",
+  properties: {
+    hours: {
+      type: "number",
+      exclusiveMinimum: 0,
+      description: "Hours that the finished runs may have taken together, whoever ran them, before no more are begun.",
+    },
+  },
+  required: ["hours"],
+  additionalProperties: false,
+} as const;
+
+export type BudgetConfig = FromSchema<typeof budgetSchema>;
 
 /**
  * A study file: what all runs share, and stages of cells (recipes x tasks) that are each run with every seed. The

@@ -2,7 +2,8 @@ import { isOwnMethod, type MethodEntry, type ResolvedConfig } from "../config/sc
 import { methodFromConfig } from "../methods/from-config.js";
 import { initialize } from "../methods/initialize.js";
 import { loadOwnMethod } from "../methods/own-method.js";
-import { composePlan, type Method } from "../methods/plan.js";
+import type { Method } from "../methods/method.js";
+import { composePlan } from "../methods/plan.js";
 import type { ParameterPlan } from "../native/types.js";
 import type { Prepared } from "./prepare.js";
 

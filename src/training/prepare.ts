@@ -6,7 +6,7 @@ import { loadTask, splitSeed } from "../data/load-task.js";
 import type { Example, TaskData } from "../data/task.js";
 import { ConfigError, TokenizerError } from "../errors.js";
 import { selectionMetric } from "../metrics/selection.js";
-import type { Method } from "../methods/plan.js";
+import type { Method } from "../methods/method.js";
 import { readModelConfig, type ModelConfig } from "../models/config.js";
 import { resolveModel } from "../models/resolve.js";
 import { loadWeights } from "../models/weights.js";

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import type { ResolvedConfig } from "../config/schema.js";
-import type { Method } from "../methods/plan.js";
+import type { Method } from "../methods/method.js";
 import type { ParameterPlan } from "../native/types.js";
 import { biasRatio } from "./bias-ratio.js";
 import { RunClock } from "./clock.js";

@@ -2,7 +2,7 @@ import type { ResolvedConfig } from "../config/schema.js";
 import { AbortedError, ConfigError, DivergedError } from "../errors.js";
 import { selectionMetric } from "../metrics/selection.js";
 import { keepsDropout } from "../methods/mixout.js";
-import type { Method } from "../methods/plan.js";
+import type { Method } from "../methods/method.js";
 import { StepBatches, tokensIn } from "./batches.js";
 import { isBetter } from "./best.js";
 import { evaluationPoints } from "./evaluation-points.js";

@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { llrd } from "../methods/llrd.js";
-import { composePlan, type Method } from "../methods/plan.js";
+import type { Method } from "../methods/method.js";
+import { composePlan } from "../methods/plan.js";
 import { pretrainedWeightDecay } from "../methods/pretrained-weight-decay.js";
 import { weightDecay } from "../methods/weight-decay.js";
 import { toCheckpointName } from "../models/key-map.js";

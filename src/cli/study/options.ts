@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { ConfigError } from "../../errors.js";
-import type { BudgetConfig } from "../../study/budget.js";
+import type { BudgetConfig } from "../../study/schema.js";
 import { addCommonOptions, type CommonOptions } from "../verb.js";
 import type { PlaceFlags } from "./folder.js";
 

@@ -18,6 +18,7 @@ import {
 import { setupCommand } from "../package-root.js";
 import { hasNvidiaGpu } from "../platform.js";
 import { formatBytes } from "./bytes.js";
+import type { FetchContext } from "./fetch-context.js";
 import { fetchArchive } from "./official-archive.js";
 import type { ReportProgress } from "./progress.js";
 import { isDiskError, SourceFailure } from "./source-failure.js";
@@ -33,20 +34,6 @@ export interface FetchOptions {
   report?: ReportProgress;
   /** Free bytes of the disk under a folder. */
   freeBytes?: (folder: string) => Promise<number>;
-}
-
-/** What a source gets to work with. */
-export interface FetchContext {
-  version: string;
-  cuda: boolean;
-  env: NodeJS.ProcessEnv;
-  report: ReportProgress;
-  /** Kept between calls: whole wheels and partial downloads. */
-  downloads: string;
-  /** The source puts the unpacked libtorch here; it becomes the cache entry. */
-  target: string;
-  /** Throws OutputError when the disk has not `bytes` left. */
-  needSpace: (bytes: number, what: string) => Promise<void>;
 }
 
 /** Bytes on disk at the highest: the wheels beside what is unpacked from them, as measured for 2.15.0. */

@@ -3,7 +3,7 @@ import { basename, join } from "node:path";
 
 import { ZipError } from "../../files/zip-directory.js";
 import { download } from "./download.js";
-import type { FetchContext } from "./fetch-libtorch.js";
+import type { FetchContext } from "./fetch-context.js";
 import { unpackAll } from "./unpack.js";
 import { ZipArchive } from "./zip.js";
 

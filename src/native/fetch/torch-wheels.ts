@@ -2,7 +2,7 @@ import { rm } from "node:fs/promises";
 
 import { ZipError } from "../../files/zip-directory.js";
 
-import type { FetchContext } from "./fetch-libtorch.js";
+import type { FetchContext } from "./fetch-context.js";
 import { checkPip, pipDownload } from "./pip.js";
 import { SourceFailure } from "./source-failure.js";
 import { unpackAll } from "./unpack.js";

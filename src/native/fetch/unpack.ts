@@ -1,5 +1,5 @@
 import type { ZipEntry } from "../../files/zip-directory.js";
-import type { FetchContext } from "./fetch-libtorch.js";
+import type { FetchContext } from "./fetch-context.js";
 
 /** Files under way at once: unpacking ten thousand headers one by one waits mostly for the file system. */
 const concurrency = 8;

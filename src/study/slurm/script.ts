@@ -1,5 +1,5 @@
 import { plural } from "../../data/plural.js";
-import type { BudgetConfig } from "../budget.js";
+import type { BudgetConfig } from "../schema.js";
 import type { SlurmOptions } from "./options.js";
 
 /** Seconds before its time limit at which a task is told: enough to write a state file. */
