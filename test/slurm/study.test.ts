@@ -190,7 +190,7 @@ slurmTest(
   "at its time limit a task goes on in the queue three times, and is then left to study run",
   async (t, node) => {
     const output = await planned(t, { steps: 1_000_000 });
-    // With so little left from the start, every signal is one for the time limit.
+    // A second after its start less is left than what tells a time limit from a preemption.
     const { job } = await submit(t, node, output, ["--time", "3"]);
     const inLog = (text: string) =>
       existsSync(join(output, "slurm/1/logs/0.log")) ? logOf(output).split(text).length - 1 : 0;
@@ -199,6 +199,7 @@ slurmTest(
         node.hurry(job);
         return inLog("1 run\n") >= time;
       });
+      await node.until("its first second", () => node.slurm("squeue", "-h", "-j", job, "-o", "%L").trim() !== "3:00");
       node.slurm("scancel", "--batch", "--signal=USR2", `${job}_0`);
       await node.until("its end", () => inLog("at its time limit") >= time);
     }
