@@ -36,8 +36,11 @@ await main(async () => {
   }
   const { libtorch } = await provideLibtorch();
   const cuda = cudaOfLibtorch(libtorch.root);
-  const sources = hashFiles(["scripts/build-cuda.mjs", "binding/kernels/cuda", ...operatorSources]);
-  const wanted = { ...record(libtorch, cuda), sources, operators: hashFiles(operatorSources) };
+  const wanted = {
+    ...record(libtorch, cuda),
+    sources: hashFiles(["scripts/build-cuda.mjs", "binding/kernels/cuda", ...operatorSources]),
+    operators: hashFiles(operatorSources),
+  };
   if (stands(wanted)) return;
 
   const { lockFile } = await compiled("files/lock.js");
