@@ -277,7 +277,7 @@ export interface NativeInfo {
   /** libtorch that the addon was compiled against, such as "2.15.0". */
   builtForTorch: string;
   /** Instruction set that the CPU kernels run with. */
-  instructionSet: "default" | "avx2" | "avx512";
+  instructionSet: "default" | "avx2" | "avx512" | "avx512_bf16";
   /** What CUDA shows to this process; the first one is used. Empty where the CUDA kernels are not open. */
   gpus: GpuInfo[];
   /** libtorch's own description of its build. */

@@ -20,7 +20,7 @@ test("a sound installation is shown with its libtorch, and why the others were p
     ["LIBTORCH", "cache", "python", "pip", "archive"],
   );
   for (const { outcome } of found.libtorch.candidates) t.not(outcome, "");
-  t.true(["default", "avx2", "avx512"].includes(found.addon?.instructionSet ?? ""));
+  t.true(["default", "avx2", "avx512", "avx512_bf16"].includes(found.addon?.instructionSet ?? ""));
   t.true(found.devices.includes("cpu"));
   const { stdout: text } = await steadytune(["inspect"]);
   t.regex(text, /^libtorch +2\.\d+\.\d+ from /m);

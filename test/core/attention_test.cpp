@@ -2,9 +2,11 @@
 #include <ATen/core/grad_mode.h>
 
 #include <limits>
+#include <string>
 
 #include "core/operators.h"
 #include "expect.h"
+#include "kernels/instruction_set.h"
 #include "reference.h"
 
 using reference::Dropout;
@@ -61,7 +63,10 @@ void compare(const Batch& batch, at::ScalarType dtype, double p) {
       reference::attention(leaf, batch.lengths, batch.numbers(), batch.heads, batch.causal, dropout, batch.site);
   expected.backward(weights.to(at::kDouble));
 
-  const double limit = dtype == at::kFloat ? 2e-6 : 2.5e-3;
+  // bfloat16 rounds by up to 2^-9: once, what comes out, and where pairs are multiplied the weights before as well.
+  // Those of many keys average out; in rows of one or two tokens they add up.
+  const bool pairs = std::string(steadytune::kernels::instruction_set()) == "avx512_bf16";
+  const double limit = dtype == at::kFloat ? 2e-6 : pairs ? 0x1p-8 : 2.5e-3;
   EXPECT(output.scalar_type() == dtype && grad.scalar_type() == dtype);
   EXPECT_AT_MOST(relative_error(output, expected), limit);
   for (int part = 0; part < 3; ++part) {

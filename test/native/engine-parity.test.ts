@@ -185,8 +185,9 @@ for (const name of goldenModels) {
     }
     await using fused = await openLong(name, "bfloat16", "fused");
     await using plain = await openLong(name, "bfloat16", "reference");
-    // Of three batches even the median scatters.
-    await agreeAsRounded(t, { exact, fused, plain }, long, 1.5);
+    // An error is relative to a gradient that may be small, so the median is over more than the three batches.
+    const more = longBatches.map((lengths, i) => batchOf(exact, lengths, long.length + i, longest));
+    await agreeAsRounded(t, { exact, fused, plain }, [...long, ...more], 1.5);
   });
 }
 

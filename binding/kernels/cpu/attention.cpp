@@ -57,9 +57,9 @@ std::tuple<at::Tensor, at::Tensor> forward(const Attention& attention) {
   at::Tensor logsumexp = at::empty({attention.heads, tokens}, options.dtype(at::kFloat));
   const AttentionOffsets offsets = attention.offsets();
   const VectorKernels& kernels = vector_kernels();
-  const int64_t floats = kernels.attention_forward_scratch(offsets.longest(), hidden / attention.heads);
   const std::vector<AttentionTask> tasks = plan_attention(offsets, attention.heads, forward_task_queries);
   dispatch_floating(options.dtype().toScalarType(), [&]<typename Scalar>() {
+    const int64_t floats = kernels.of<Scalar>().attention_forward_scratch(offsets.longest(), hidden / attention.heads);
     run_attention(tasks, floats, [&](const AttentionTask& task, float* scratch) {
       const int64_t first = offsets.keys[task.row];
       const AttentionForward<Scalar> row{
@@ -80,10 +80,11 @@ void backward(const Attention& attention, const at::Tensor& grad_output, const a
   const AttentionOffsets offsets = attention.offsets();
   const VectorKernels& kernels = vector_kernels();
   const int64_t longest = offsets.longest();
-  const int64_t floats = kernels.attention_backward_scratch(longest, attention.hidden() / attention.heads);
   // Gradients of keys and values sum over all queries, so the queries of a row stay together.
   const std::vector<AttentionTask> tasks = plan_attention(offsets, attention.heads, longest);
   dispatch_floating(grad_output.scalar_type(), [&]<typename Scalar>() {
+    const int64_t floats =
+        kernels.of<Scalar>().attention_backward_scratch(longest, attention.hidden() / attention.heads);
     run_attention(tasks, floats, [&](const AttentionTask& task, float* scratch) {
       const int64_t first = offsets.keys[task.row];
       const AttentionBackward<Scalar> row{

@@ -7,10 +7,12 @@
 #include <utility>
 
 #include "kernels/cpu/vector_dropout_lanes.h"
+#include "kernels/cpu/vector_operands.h"
 
-// Attention of one head over one row, all in float32. Queries go in tiles whose scores against every key of the row are
-// held at once, so the softmax needs no second pass and no [length, length] buffer exists. Operands are first packed
-// into contiguous, padded scratch: tokens lie up to 3 * hidden elements apart, which is unkind to caches and pages.
+// Attention of one head over one row, with sums and softmax in float32. Queries go in tiles whose scores against every
+// key of the row are held at once, so the softmax needs no second pass and no [length, length] buffer exists. Operands
+// are first packed into contiguous, padded scratch: tokens lie up to 3 * hidden elements apart, which is unkind to
+// caches and pages.
 namespace steadytune::kernels::cpu {
 namespace {
 
@@ -30,12 +32,14 @@ class Scratch {
   int64_t used_ = 0;
 };
 
-/// Sizes of one head of one row, with both axes padded to whole vectors.
+/// Sizes of one head of one row, with both axes padded to whole vectors of elements.
 struct HeadShape {
   int64_t length;
   int64_t head_size;
+  /// Numbers that make one element of its operands.
+  int64_t numbers = 1;
   int64_t padded_length = round_up(length, width);
-  int64_t padded_head_size = round_up(head_size, width);
+  int64_t padded_head_size = round_up(head_size, numbers* width);
   int64_t tile = std::min(attention_tile(length), length);
 };
 
@@ -105,32 +109,84 @@ class MaskTile {
   uint32_t* block_;
 };
 
+/// Room for a factor that has a form of its own; where all forms are one there is none.
+template <typename Operands>
+typename Operands::Element* take_form(Scratch& scratch, int64_t elements) {
+  return reinterpret_cast<typename Operands::Element*>(scratch.take(Operands::numbers == 1 ? 0 : elements));
+}
+
+template <typename Operands>
+typename Operands::Element* take_elements(Scratch& scratch, int64_t elements) {
+  return reinterpret_cast<typename Operands::Element*>(scratch.take(elements));
+}
+
+/// How many elements the forms of a head's operands take.
+template <typename Operands>
+struct OperandSizes {
+  explicit OperandSizes(const HeadShape& shape)
+      : tokens_along(shape.padded_length * elements_of<Operands>(shape.padded_head_size)),
+        tokens_down(elements_of<Operands>(shape.padded_length) * shape.padded_head_size),
+        tile_along(shape.tile * elements_of<Operands>(shape.padded_head_size)),
+        tile_down(elements_of<Operands>(shape.tile) * shape.padded_head_size),
+        scores_along(shape.tile * elements_of<Operands>(shape.padded_length)),
+        scores_down(elements_of<Operands>(shape.tile) * shape.padded_length) {}
+
+  int64_t tokens_along;
+  int64_t tokens_down;
+  int64_t tile_along;
+  int64_t tile_down;
+  int64_t scores_along;
+  int64_t scores_down;
+};
+
+template <typename Operands>
 struct ForwardScratch {
+  using Element = typename Operands::Element;
+
   ForwardScratch(const HeadShape& shape, Scratch scratch)
-      : query(scratch.take(shape.tile * shape.padded_head_size)),
-        key_transposed(scratch.take(shape.padded_head_size * shape.padded_length)),
-        value(scratch.take(shape.padded_length * shape.padded_head_size)),
+      : ForwardScratch(shape, OperandSizes<Operands>(shape), scratch) {}
+
+  ForwardScratch(const HeadShape& shape, const OperandSizes<Operands>& sizes, Scratch& scratch)
+      : query(take_elements<Operands>(scratch, sizes.tile_along)),
+        packed(take_elements<Operands>(scratch, sizes.tokens_along)),
+        key_transposed(take_elements<Operands>(scratch, sizes.tokens_along)),
+        value_down(take_form<Operands>(scratch, sizes.tokens_down)),
+        weights(take_form<Operands>(scratch, sizes.scores_along)),
         scores(scratch.take(shape.tile * shape.padded_length)),
         output(scratch.take(shape.tile * shape.padded_head_size)),
         mask(shape, scratch),
         floats(scratch.used()) {}
 
-  float* query;
-  float* key_transposed;
-  float* value;
+  Element* query;
+  Element* packed;
+  Element* key_transposed;
+  Element* value_down;
+  Element* weights;
   float* scores;
   float* output;
   MaskTile mask;
   int64_t floats;
 };
 
+template <typename Operands>
 struct BackwardScratch {
+  using Element = typename Operands::Element;
+
   BackwardScratch(const HeadShape& shape, Scratch scratch)
-      : query(scratch.take(shape.tile * shape.padded_head_size)),
-        grad_output(scratch.take(shape.tile * shape.padded_head_size)),
-        key(scratch.take(shape.padded_length * shape.padded_head_size)),
-        key_transposed(scratch.take(shape.padded_head_size * shape.padded_length)),
-        value_transposed(scratch.take(shape.padded_head_size * shape.padded_length)),
+      : BackwardScratch(shape, OperandSizes<Operands>(shape), scratch) {}
+
+  BackwardScratch(const HeadShape& shape, const OperandSizes<Operands>& sizes, Scratch& scratch)
+      : query(take_elements<Operands>(scratch, sizes.tile_along)),
+        query_down(take_form<Operands>(scratch, sizes.tile_down)),
+        grad_output(take_elements<Operands>(scratch, sizes.tile_along)),
+        grad_output_down(take_form<Operands>(scratch, sizes.tile_down)),
+        packed(take_elements<Operands>(scratch, sizes.tokens_along)),
+        key_transposed(take_elements<Operands>(scratch, sizes.tokens_along)),
+        key_down(take_form<Operands>(scratch, sizes.tokens_down)),
+        value_transposed(take_elements<Operands>(scratch, sizes.tokens_along)),
+        weights_down(take_form<Operands>(scratch, sizes.scores_down)),
+        grad_scores_along(take_form<Operands>(scratch, sizes.scores_along)),
+        grad_scores_down(take_form<Operands>(scratch, sizes.scores_down)),
         grad_query(scratch.take(shape.tile * shape.padded_head_size)),
         grad_key(scratch.take(shape.padded_length * shape.padded_head_size)),
         grad_value(scratch.take(shape.padded_length * shape.padded_head_size)),
@@ -139,11 +195,17 @@ struct BackwardScratch {
         mask(shape, scratch),
         floats(scratch.used()) {}
 
-  float* query;
-  float* grad_output;
-  float* key;
-  float* key_transposed;
-  float* value_transposed;
+  Element* query;
+  Element* query_down;
+  Element* grad_output;
+  Element* grad_output_down;
+  Element* packed;
+  Element* key_transposed;
+  Element* key_down;
+  Element* value_transposed;
+  Element* weights_down;
+  Element* grad_scores_along;
+  Element* grad_scores_down;
   float* grad_query;
   float* grad_key;
   float* grad_value;
@@ -153,24 +215,41 @@ struct BackwardScratch {
   int64_t floats;
 };
 
-template <typename Scratches>
+template <template <typename> typename Scratches, typename Scalar>
 int64_t scratch_floats(int64_t length, int64_t head_size) {
-  const HeadShape shape{.length = length, .head_size = head_size};
-  return Scratches(shape, Scratch(nullptr)).floats;
+  using Operands = OperandsOf<Scalar>;
+  const HeadShape shape{.length = length, .head_size = head_size, .numbers = Operands::numbers};
+  return Scratches<Operands>(shape, Scratch(nullptr)).floats;
 }
 
-/// Packs one operand of all tokens of a head, [padded_length, padded_head_size].
-template <typename Scalar>
-void pack_head(const HeadShape& shape, const Scalar* source, int64_t stride, float* target) {
-  pack_rows(source, stride, shape.length, shape.head_size, 1.0f, target, shape.padded_head_size);
-  zero(target + shape.length * shape.padded_head_size, (shape.padded_length - shape.length) * shape.padded_head_size);
+/// Packs one operand of all tokens of a head, [padded_length, padded_head_size] along.
+template <typename Operands, typename Scalar>
+void pack_head(const HeadShape& shape, const Scalar* source, int64_t stride, typename Operands::Element* target) {
+  Operands::pack(source, stride, shape.length, shape.head_size, target, shape.padded_head_size);
+  const int64_t line = elements_of<Operands>(shape.padded_head_size);
+  for (int64_t i = shape.length * line; i < shape.padded_length * line; ++i) target[i] = 0;
 }
 
-/// scores [queries, padded_keys] = query key^T; keys that a query does not see get -inf, so that they weigh nothing.
-inline void score(const HeadShape& shape, const Tile& tile, const float* query, const float* key_transposed,
-                  float* scores) {
-  multiply<false>(tile.queries, tile.padded_keys, shape.head_size, query, shape.padded_head_size, 1, key_transposed,
-                  shape.padded_length, scores, shape.padded_length);
+/// Packs the keys or the values of a head and transposes them, [padded_head_size, padded_length] with their numbers
+/// down.
+template <typename Operands, typename Scalar>
+void pack_transposed(const HeadShape& shape, const Scalar* source, int64_t stride, typename Operands::Element* packed,
+                     typename Operands::Element* transposed) {
+  pack_head<Operands>(shape, source, stride, packed);
+  // Elements are moved and not looked into.
+  static_assert(sizeof(typename Operands::Element) == sizeof(float));
+  transpose(reinterpret_cast<const float*>(packed), shape.padded_length, elements_of<Operands>(shape.padded_head_size),
+            reinterpret_cast<float*>(transposed));
+}
+
+/// scores [queries, padded_keys] = scale * query key^T; keys that a query does not see get -inf, so that they weigh
+/// nothing.
+template <typename Operands>
+void score(const HeadShape& shape, const Tile& tile, float scale, const typename Operands::Element* query,
+           const typename Operands::Element* key_transposed, float* scores) {
+  multiply<false, Operands>(tile.queries, tile.padded_keys, elements_of<Operands>(shape.head_size), query,
+                            elements_of<Operands>(shape.padded_head_size), 1, key_transposed, shape.padded_length,
+                            scores, shape.padded_length, scale);
   for (int64_t i = 0; i < tile.queries; ++i) {
     for (int64_t key = tile.seen(i); key < tile.padded_keys; ++key) {
       scores[i * shape.padded_length + key] = -std::numeric_limits<float>::infinity();
@@ -233,8 +312,10 @@ void softmax_backward(float* scores, float* grad_scores, const float* factors, f
 }
 
 /// From a tile's scores to the logarithms of its denominators and its output, `hidden` elements from query to query.
-template <typename Scalar>
-void weigh_values(const HeadShape& shape, const Tile& tile, const MaskTile* mask, float* scores, const float* value,
+/// `weights` is room for them along, `value_down` all values of the head.
+template <typename Operands, typename Scalar>
+void weigh_values(const HeadShape& shape, const Tile& tile, const MaskTile* mask, float* scores,
+                  typename Operands::Element* weights, const typename Operands::Element* value_down,
                   float* scratch_output, float* logsumexp, Scalar* output, int64_t hidden) {
   float largest[max_attention_tile];
   float sums[max_attention_tile];
@@ -249,8 +330,9 @@ void weigh_values(const HeadShape& shape, const Tile& tile, const MaskTile* mask
     (Vec::loadu(largest + query, size) + Vec::loadu(sums + query, size).log()).store(logsumexp + query, size);
   }
   const int64_t padded = shape.padded_head_size;
-  multiply<false>(tile.queries, padded, tile.keys, scores, shape.padded_length, 1, value, padded, scratch_output,
-                  padded);
+  multiply<false, Operands>(tile.queries, padded, elements_of<Operands>(tile.keys),
+                            Operands::along(scores, shape.padded_length, tile.queries, tile.padded_keys, weights),
+                            elements_of<Operands>(shape.padded_length), 1, value_down, padded, scratch_output, padded);
   for (int64_t query = 0; query < tile.queries; ++query) {
     unpack_rows(scratch_output + query * padded, padded, 1, shape.head_size, 1.0f / sums[query],
                 output + query * hidden, hidden);
@@ -270,9 +352,9 @@ inline void softmax_backward_tile(const HeadShape& shape, const Tile& tile, cons
   }
 }
 
-template <typename Scalar>
+template <typename Scalar, typename Operands = OperandsOf<Scalar>>
 void attention_forward_head(const AttentionForward<Scalar>& task, int64_t head, Range queries_of_task,
-                            const DropoutLanes& dropout, const HeadShape& shape, ForwardScratch& scratch) {
+                            const DropoutLanes& dropout, const HeadShape& shape, ForwardScratch<Operands>& scratch) {
   const AttentionRow<Scalar>& row = task.row;
   const int64_t hidden = row.heads * row.head_size;
   const int64_t padded = shape.padded_head_size;
@@ -281,28 +363,27 @@ void attention_forward_head(const AttentionForward<Scalar>& task, int64_t head, 
   const bool masked = dropout.drops();
 
   // The keys are only needed transposed; the values then take their place.
-  pack_head(shape, key, row.key_value_stride, scratch.value);
-  transpose(scratch.value, shape.padded_length, padded, scratch.key_transposed);
-  pack_head(shape, key + hidden, row.key_value_stride, scratch.value);
+  pack_transposed<Operands>(shape, key, row.key_value_stride, scratch.packed, scratch.key_transposed);
+  pack_head<Operands>(shape, key + hidden, row.key_value_stride, scratch.packed);
+  const auto* value_down = Operands::turn(scratch.packed, shape.padded_length, padded, scratch.value_down);
 
   for (int64_t begin = queries_of_task.begin; begin < queries_of_task.end; begin += shape.tile) {
     const Tile tile(shape, begin, queries_of_task.end, row.causal);
-    const int64_t queries = tile.queries;
-    pack_rows(row.query + begin * row.query_stride + head * row.head_size, row.query_stride, queries, shape.head_size,
-              scale, scratch.query, padded);
-    score(shape, tile, scratch.query, scratch.key_transposed, scratch.scores);
+    Operands::pack(row.query + begin * row.query_stride + head * row.head_size, row.query_stride, tile.queries,
+                   shape.head_size, scratch.query, padded);
+    score<Operands>(shape, tile, scale, scratch.query, scratch.key_transposed, scratch.scores);
     if (masked) {
       scratch.mask.draw(dropout, row.row, head, tile);
     }
-    weigh_values(shape, tile, masked ? &scratch.mask : nullptr, scratch.scores, scratch.value, scratch.output,
-                 task.logsumexp + head * task.logsumexp_stride + begin,
-                 task.output + begin * hidden + head * row.head_size, hidden);
+    weigh_values<Operands>(shape, tile, masked ? &scratch.mask : nullptr, scratch.scores, scratch.weights, value_down,
+                           scratch.output, task.logsumexp + head * task.logsumexp_stride + begin,
+                           task.output + begin * hidden + head * row.head_size, hidden);
   }
 }
 
-template <typename Scalar>
+template <typename Scalar, typename Operands = OperandsOf<Scalar>>
 void attention_backward_head(const AttentionBackward<Scalar>& task, int64_t head, const DropoutLanes& dropout,
-                             const HeadShape& shape, BackwardScratch& scratch) {
+                             const HeadShape& shape, BackwardScratch<Operands>& scratch) {
   const AttentionRow<Scalar>& row = task.row;
   const int64_t hidden = row.heads * row.head_size;
   const int64_t padded = shape.padded_head_size;
@@ -313,48 +394,61 @@ void attention_backward_head(const AttentionBackward<Scalar>& task, int64_t head
   const float scale = 1.0f / std::sqrt(static_cast<float>(row.head_size));
   const bool masked = dropout.drops();
 
-  // The values are only needed transposed; their gradient then takes the place they were packed in.
-  pack_head(shape, key + hidden, row.key_value_stride, scratch.grad_value);
-  transpose(scratch.grad_value, padded_length, padded, scratch.value_transposed);
-  pack_head(shape, key, row.key_value_stride, scratch.key);
-  transpose(scratch.key, padded_length, padded, scratch.key_transposed);
+  // The values are only needed transposed; the keys then take their place.
+  pack_transposed<Operands>(shape, key + hidden, row.key_value_stride, scratch.packed, scratch.value_transposed);
+  pack_transposed<Operands>(shape, key, row.key_value_stride, scratch.packed, scratch.key_transposed);
+  const auto* key_down = Operands::turn(scratch.packed, padded_length, padded, scratch.key_down);
   zero(scratch.grad_value, shape.length * padded);
   zero(scratch.grad_key, shape.length * padded);
 
   for (int64_t begin = 0; begin < shape.length; begin += shape.tile) {
     const Tile tile(shape, begin, shape.length, row.causal);
     const int64_t queries = tile.queries;
-    pack_rows(row.query + begin * row.query_stride + head * row.head_size, row.query_stride, queries, shape.head_size,
-              scale, scratch.query, padded);
-    pack_rows(grad_output + begin * hidden, hidden, queries, shape.head_size, 1.0f, scratch.grad_output, padded);
-    score(shape, tile, scratch.query, scratch.key_transposed, scratch.scores);
-    multiply<false>(queries, tile.padded_keys, shape.head_size, scratch.grad_output, padded, 1,
-                    scratch.value_transposed, padded_length, scratch.grad_scores, padded_length);
+    Operands::pack(row.query + begin * row.query_stride + first, row.query_stride, queries, shape.head_size,
+                   scratch.query, padded);
+    Operands::pack(grad_output + begin * hidden, hidden, queries, shape.head_size, scratch.grad_output, padded);
+    score<Operands>(shape, tile, scale, scratch.query, scratch.key_transposed, scratch.scores);
+    multiply<false, Operands>(queries, tile.padded_keys, elements_of<Operands>(shape.head_size), scratch.grad_output,
+                              elements_of<Operands>(padded), 1, scratch.value_transposed, padded_length,
+                              scratch.grad_scores, padded_length);
     if (masked) {
       scratch.mask.draw(dropout, row.row, head, tile);
     }
     softmax_backward_tile(shape, tile, masked ? &scratch.mask : nullptr, scratch.scores, scratch.grad_scores,
                           task.logsumexp + head * task.logsumexp_stride + begin);
-    // The query was packed with the scale in it, so the gradient of the key is complete; the query's own is not.
-    multiply<true>(tile.keys, padded, queries, scratch.scores, 1, padded_length, scratch.grad_output, padded,
-                   scratch.grad_value, padded);
-    multiply<true>(tile.keys, padded, queries, scratch.grad_scores, 1, padded_length, scratch.query, padded,
-                   scratch.grad_key, padded);
-    multiply<false>(queries, padded, tile.keys, scratch.grad_scores, padded_length, 1, scratch.key, padded,
-                    scratch.grad_query, padded);
+
+    const auto turned = [&](const auto* along, auto* place) { return Operands::turn(along, queries, padded, place); };
+    const auto down = [&](const float* scores, auto* place) {
+      return Operands::down(scores, padded_length, queries, tile.padded_keys, place);
+    };
+    const int64_t pairs = elements_of<Operands>(queries);
+    multiply<true, Operands>(tile.keys, padded, pairs, down(scratch.scores, scratch.weights_down), 1, padded_length,
+                             turned(scratch.grad_output, scratch.grad_output_down), padded, scratch.grad_value, padded);
+    multiply<true, Operands>(tile.keys, padded, pairs, down(scratch.grad_scores, scratch.grad_scores_down), 1,
+                             padded_length, turned(scratch.query, scratch.query_down), padded, scratch.grad_key,
+                             padded);
+    multiply<false, Operands>(
+        queries, padded, elements_of<Operands>(tile.keys),
+        Operands::along(scratch.grad_scores, padded_length, queries, tile.padded_keys, scratch.grad_scores_along),
+        elements_of<Operands>(padded_length), 1, key_down, padded, scratch.grad_query, padded);
     unpack_rows(scratch.grad_query, padded, queries, shape.head_size, scale,
                 task.grad_query + begin * row.query_stride + first, row.query_stride);
   }
   Scalar* grad_key = task.grad_key_value + first;
-  unpack_rows(scratch.grad_key, padded, shape.length, shape.head_size, 1.0f, grad_key, row.key_value_stride);
+  unpack_rows(scratch.grad_key, padded, shape.length, shape.head_size, scale, grad_key, row.key_value_stride);
   unpack_rows(scratch.grad_value, padded, shape.length, shape.head_size, 1.0f, grad_key + hidden, row.key_value_stride);
+}
+
+template <typename Scalar>
+HeadShape head_shape(const AttentionRow<Scalar>& row) {
+  return {.length = row.length, .head_size = row.head_size, .numbers = OperandsOf<Scalar>::numbers};
 }
 
 template <typename Scalar>
 void attention_forward(const AttentionForward<Scalar>& task, Range heads, Range queries, const DropoutDraw& draw,
                        float* scratch_begin) {
-  const HeadShape shape{.length = task.row.length, .head_size = task.row.head_size};
-  ForwardScratch scratch(shape, Scratch(scratch_begin));
+  const HeadShape shape = head_shape(task.row);
+  ForwardScratch<OperandsOf<Scalar>> scratch(shape, Scratch(scratch_begin));
   const DropoutLanes dropout(draw);
   for (int64_t head = heads.begin; head < heads.end; ++head) {
     attention_forward_head(task, head, queries, dropout, shape, scratch);
@@ -364,8 +458,8 @@ void attention_forward(const AttentionForward<Scalar>& task, Range heads, Range 
 template <typename Scalar>
 void attention_backward(const AttentionBackward<Scalar>& task, Range heads, const DropoutDraw& draw,
                         float* scratch_begin) {
-  const HeadShape shape{.length = task.row.length, .head_size = task.row.head_size};
-  BackwardScratch scratch(shape, Scratch(scratch_begin));
+  const HeadShape shape = head_shape(task.row);
+  BackwardScratch<OperandsOf<Scalar>> scratch(shape, Scratch(scratch_begin));
   const DropoutLanes dropout(draw);
   for (int64_t head = heads.begin; head < heads.end; ++head) {
     attention_backward_head(task, head, dropout, shape, scratch);

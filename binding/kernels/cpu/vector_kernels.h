@@ -10,7 +10,7 @@
 #include "kernels/dropout.h"
 #include "kernels/mixout.h"
 
-/// The inner loops of the CPU operators. They are compiled once per instruction set (vector_{default,avx2,avx512}.cpp)
+/// The inner loops of the CPU operators. They are compiled once per instruction set (vector_<set>.cpp)
 /// and reached through a table, so that the code around them (checks, threads, dispatch) is built only once and no
 /// inline function of libtorch or of the standard library is ever compiled for instructions that the machine may lack.
 namespace steadytune::kernels::cpu {
@@ -223,6 +223,9 @@ struct EmbedBackward {
 /// `draw` with threshold 0 means no dropout.
 template <typename Scalar>
 struct ScalarKernels {
+  /// Floats of scratch, 64-byte aligned, that attention over rows of at most `length` tokens needs.
+  int64_t (*attention_forward_scratch)(int64_t length, int64_t head_size);
+  int64_t (*attention_backward_scratch)(int64_t length, int64_t head_size);
   /// Tokens [0, count) of x [count, columns].
   void (*dropout)(const Scalar* x, Scalar* y, const int32_t* rows, const int32_t* positions, int64_t count,
                   int64_t columns, const DropoutDraw& draw);
@@ -271,9 +274,7 @@ struct VectorKernels {
   const char* name;
   ScalarKernels<float> float32;
   ScalarKernels<c10::BFloat16> bfloat16;
-  /// Floats of scratch, 64-byte aligned, that attention over rows of at most `length` tokens needs.
-  int64_t (*attention_forward_scratch)(int64_t length, int64_t head_size);
-  int64_t (*attention_backward_scratch)(int64_t length, int64_t head_size);
+  /// Likewise for the attention of summary tokens and for XLNet's.
   int64_t (*summary_attention_scratch)(int64_t length, int64_t head_size);
   int64_t (*relative_attention_scratch)(int64_t length, int64_t head_size);
   int64_t (*relative_attention_backward_scratch)(int64_t length, int64_t head_size);
@@ -295,6 +296,7 @@ struct VectorKernels {
 extern const VectorKernels default_kernels;
 extern const VectorKernels avx2_kernels;
 extern const VectorKernels avx512_kernels;
+extern const VectorKernels avx512_bf16_kernels;
 
 /// The table of this process, chosen at the first call.
 const VectorKernels& vector_kernels();

@@ -1,6 +1,6 @@
 #pragma once
 
-// Only for vector_{default,avx2,avx512}.cpp, which define CPU_CAPABILITY first. Everything here and in the other
+// Only for vector_<instruction set>.cpp, which define CPU_CAPABILITY first. Everything here and in the other
 // vector_*.h files has internal linkage, one copy per instruction set.
 
 #include <ATen/cpu/vec/functional.h>
@@ -94,11 +94,24 @@ inline void transpose(const float* source, int64_t rows, int64_t columns, float*
   }
 }
 
-/// c [rows, vectors * width] = or += a [rows, depth] b [depth, vectors * width], held in registers. a is read by single
-/// elements, so either of its axes may be the contiguous one.
-template <int rows, int vectors, bool accumulate>
-inline void multiply_block(int64_t depth, const float* a, int64_t a_row, int64_t a_depth, const float* b,
-                           int64_t b_stride, float* c, int64_t c_stride) {
+/// The factors of a product as float32 numbers.
+struct Floats {
+  using Element = float;
+  using Vector = Vec;
+  static Vector load(const float* elements) { return Vec::loadu(elements); }
+  static Vector repeat(float element) { return Vec(element); }
+  static Vec add_product(const Vector& left, const Vector& right, const Vec& sum) {
+    return at::vec::fmadd(left, right, sum);
+  }
+};
+
+/// c [rows, vectors * width] = factor * a [rows, depth] b [depth, vectors * width], or += without a factor, held in
+/// registers. a is read by single elements, so either of its axes may be the contiguous one. Depth and strides of a and
+/// b count elements of `Factors`.
+template <typename Factors, int rows, int vectors, bool accumulate>
+inline void multiply_block(int64_t depth, const typename Factors::Element* a, int64_t a_row, int64_t a_depth,
+                           const typename Factors::Element* b, int64_t b_stride, float* c, int64_t c_stride,
+                           float factor) {
   Vec sums[rows][vectors];
   for (int row = 0; row < rows; ++row) {
     for (int vector = 0; vector < vectors; ++vector) {
@@ -106,44 +119,49 @@ inline void multiply_block(int64_t depth, const float* a, int64_t a_row, int64_t
     }
   }
   for (int64_t k = 0; k < depth; ++k) {
-    Vec right[vectors];
+    typename Factors::Vector right[vectors];
     for (int vector = 0; vector < vectors; ++vector) {
-      right[vector] = Vec::loadu(b + k * b_stride + vector * width);
+      right[vector] = Factors::load(b + k * b_stride + vector * width);
     }
     for (int row = 0; row < rows; ++row) {
-      const Vec left(a[row * a_row + k * a_depth]);
+      const typename Factors::Vector left = Factors::repeat(a[row * a_row + k * a_depth]);
       for (int vector = 0; vector < vectors; ++vector) {
-        sums[row][vector] = at::vec::fmadd(left, right[vector], sums[row][vector]);
+        sums[row][vector] = Factors::add_product(left, right[vector], sums[row][vector]);
       }
     }
   }
   for (int row = 0; row < rows; ++row) {
     for (int vector = 0; vector < vectors; ++vector) {
-      sums[row][vector].store(c + row * c_stride + vector * width);
+      const Vec sum = accumulate ? sums[row][vector] : Vec(factor) * sums[row][vector];
+      sum.store(c + row * c_stride + vector * width);
     }
   }
 }
 
-template <int block_rows, int vectors, bool accumulate>
-inline void multiply_panel(int64_t rows, int64_t depth, const float* a, int64_t a_row, int64_t a_depth, const float* b,
-                           int64_t b_stride, float* c, int64_t c_stride) {
+template <typename Factors, int block_rows, int vectors, bool accumulate>
+inline void multiply_panel(int64_t rows, int64_t depth, const typename Factors::Element* a, int64_t a_row,
+                           int64_t a_depth, const typename Factors::Element* b, int64_t b_stride, float* c,
+                           int64_t c_stride, float factor) {
   for (; rows >= block_rows; rows -= block_rows) {
-    multiply_block<block_rows, vectors, accumulate>(depth, a, a_row, a_depth, b, b_stride, c, c_stride);
+    multiply_block<Factors, block_rows, vectors, accumulate>(depth, a, a_row, a_depth, b, b_stride, c, c_stride,
+                                                             factor);
     a += block_rows * a_row;
     c += block_rows * c_stride;
   }
   if constexpr (block_rows > 1) {
     if (rows > 0) {
-      multiply_panel<block_rows / 2, vectors, accumulate>(rows, depth, a, a_row, a_depth, b, b_stride, c, c_stride);
+      multiply_panel<Factors, block_rows / 2, vectors, accumulate>(rows, depth, a, a_row, a_depth, b, b_stride, c,
+                                                                   c_stride, factor);
     }
   }
 }
 
-/// c [rows, columns] = or += a [rows, depth] b [depth, columns]; columns is a multiple of `width`. Each element is one
-/// sum in order of depth, so it does not depend on how the rows are cut.
-template <bool accumulate>
-void multiply(int64_t rows, int64_t columns, int64_t depth, const float* a, int64_t a_row, int64_t a_depth,
-              const float* b, int64_t b_stride, float* c, int64_t c_stride) {
+/// c [rows, columns] = factor * a [rows, depth] b [depth, columns], or += without a factor; columns is a multiple of
+/// `width`. Each element is one sum in order of depth, so it does not depend on how the rows are cut.
+template <bool accumulate, typename Factors = Floats>
+void multiply(int64_t rows, int64_t columns, int64_t depth, const typename Factors::Element* a, int64_t a_row,
+              int64_t a_depth, const typename Factors::Element* b, int64_t b_stride, float* c, int64_t c_stride,
+              float factor = 1.0f) {
   // Sums take most of the registers; the rest hold a row of b and the element of a.
   constexpr int wide = vector_registers == 32 ? 4 : 2;
   constexpr int wide_rows = 6;
@@ -151,17 +169,17 @@ void multiply(int64_t rows, int64_t columns, int64_t depth, const float* a, int6
   constexpr int narrow_rows = vector_registers == 32 ? 16 : 8;
   int64_t column = 0;
   for (; columns - column >= wide * width; column += wide * width) {
-    multiply_panel<wide_rows, wide, accumulate>(rows, depth, a, a_row, a_depth, b + column, b_stride, c + column,
-                                                c_stride);
+    multiply_panel<Factors, wide_rows, wide, accumulate>(rows, depth, a, a_row, a_depth, b + column, b_stride,
+                                                         c + column, c_stride, factor);
   }
   if (wide > 2 && columns - column >= 2 * width) {
-    multiply_panel<middle_rows, 2, accumulate>(rows, depth, a, a_row, a_depth, b + column, b_stride, c + column,
-                                               c_stride);
+    multiply_panel<Factors, middle_rows, 2, accumulate>(rows, depth, a, a_row, a_depth, b + column, b_stride,
+                                                        c + column, c_stride, factor);
     column += 2 * width;
   }
   if (columns - column >= width) {
-    multiply_panel<narrow_rows, 1, accumulate>(rows, depth, a, a_row, a_depth, b + column, b_stride, c + column,
-                                               c_stride);
+    multiply_panel<Factors, narrow_rows, 1, accumulate>(rows, depth, a, a_row, a_depth, b + column, b_stride,
+                                                        c + column, c_stride, factor);
   }
 }
 

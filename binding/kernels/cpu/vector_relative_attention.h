@@ -171,7 +171,7 @@ class RelativeHead {
                 padded);
     pack_biased(asking, hidden_, tile.queries, keys.head_size, vector(position_bias), scale_, scratch.position_query,
                 padded);
-    cpu::score(keys, tile, scratch.content_query, scratch.key_transposed, scratch.scores);
+    cpu::score<FloatOperands>(keys, tile, 1.0f, scratch.content_query, scratch.key_transposed, scratch.scores);
     multiply<false>(tile.queries, round_up(tile.distances, width), keys.head_size, scratch.position_query, padded, 1,
                     scratch.relative_transposed + tile.first_distance, shape.padded_distances, scratch.by_distance,
                     shape.padded_distances);
@@ -213,18 +213,18 @@ void relative_forward_head(const RelativeForward<Scalar>& task, int64_t head, Ra
   ScoreScratch& of_scores = scratch.of_scores;
 
   // The keys are only needed transposed; the values then take their place.
-  pack_head(shape.keys, row.key + first, hidden, scratch.value);
-  transpose(scratch.value, shape.keys.padded_length, shape.keys.padded_head_size, of_scores.key_transposed);
-  pack_head(shape.keys, row.value + first, hidden, scratch.value);
+  pack_transposed<FloatOperands>(shape.keys, row.key + first, hidden, scratch.value, of_scores.key_transposed);
+  pack_head<FloatOperands>(shape.keys, row.value + first, hidden, scratch.value);
   pack_relative(shape, row.relative + first, hidden, scratch.relative, of_scores.relative_transposed);
 
   for (int64_t begin = queries_of_task.begin; begin < queries_of_task.end; begin += shape.keys.tile) {
     const RelativeTile tile(shape, row, begin, queries_of_task.end);
     work.score(shape, tile, of_scores);
     if (dropout.drops()) of_scores.mask.draw(dropout, row.row, head, tile);
-    weigh_values(shape.keys, tile, dropout.drops() ? &of_scores.mask : nullptr, of_scores.scores, scratch.value,
-                 scratch.output, task.logsumexp + head * task.logsumexp_stride + begin,
-                 task.output + begin * hidden + first, hidden);
+    weigh_values<FloatOperands>(shape.keys, tile, dropout.drops() ? &of_scores.mask : nullptr, of_scores.scores,
+                                nullptr, scratch.value, scratch.output,
+                                task.logsumexp + head * task.logsumexp_stride + begin,
+                                task.output + begin * hidden + first, hidden);
   }
 }
 
@@ -278,10 +278,8 @@ void relative_backward_head(const RelativeBackward<Scalar>& task, int64_t head, 
   float* grad_by_distance = of_scores.by_distance;
 
   // The values are only needed transposed; their gradient then takes the place they were packed in.
-  pack_head(keys, row.value + first, hidden, scratch.grad_value);
-  transpose(scratch.grad_value, padded_length, padded, scratch.value_transposed);
-  pack_head(keys, row.key + first, hidden, scratch.key);
-  transpose(scratch.key, padded_length, padded, of_scores.key_transposed);
+  pack_transposed<FloatOperands>(keys, row.value + first, hidden, scratch.grad_value, scratch.value_transposed);
+  pack_transposed<FloatOperands>(keys, row.key + first, hidden, scratch.key, of_scores.key_transposed);
   pack_relative(shape, row.relative + first, hidden, scratch.relative, of_scores.relative_transposed);
   zero(scratch.grad_value, keys.length * padded);
   zero(scratch.grad_key, keys.length * padded);

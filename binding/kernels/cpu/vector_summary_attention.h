@@ -34,6 +34,10 @@ struct SummaryScratch {
   int64_t floats;
 };
 
+inline int64_t summary_scratch_floats(int64_t length, int64_t head_size) {
+  return SummaryScratch({.length = length, .head_size = head_size}, Scratch(nullptr)).floats;
+}
+
 /// 0 or the scale for each key of the row, behind them zero.
 template <typename Scalar>
 void draw_factors(const SummaryRow<Scalar>& row, int64_t head, const DropoutLanes& dropout, const HeadShape& shape,

@@ -15,6 +15,8 @@ namespace {
 
 template <typename Scalar>
 constexpr ScalarKernels<Scalar> scalar_kernels = {
+    .attention_forward_scratch = scratch_floats<ForwardScratch, Scalar>,
+    .attention_backward_scratch = scratch_floats<BackwardScratch, Scalar>,
     .dropout = dropout_tokens<Scalar>,
     .attention_forward = attention_forward<Scalar>,
     .attention_backward = attention_backward<Scalar>,
@@ -40,9 +42,7 @@ constexpr VectorKernels vector_table(const char* name) {
       .name = name,
       .float32 = scalar_kernels<float>,
       .bfloat16 = scalar_kernels<c10::BFloat16>,
-      .attention_forward_scratch = scratch_floats<ForwardScratch>,
-      .attention_backward_scratch = scratch_floats<BackwardScratch>,
-      .summary_attention_scratch = scratch_floats<SummaryScratch>,
+      .summary_attention_scratch = summary_scratch_floats,
       .relative_attention_scratch = relative_scratch_floats<RelativeForwardScratch>,
       .relative_attention_backward_scratch = relative_scratch_floats<RelativeBackwardScratch>,
       .mixout_factors = mixout_factors,
