@@ -123,7 +123,7 @@ async function oneRound({ ours, trainer, rates }, shape, dtype, round) {
   const evaluated = await both("evaluate");
   const { rowLengths, movedElements } = trained.steadytune;
   const tokens = mean(rowLengths.map((lengths) => lengths.reduce((a, b) => a + b)));
-  const rate = await rates.ask(`measure ${Math.round(tokens)}`);
+  const rate = await rates.ask(`measure ${Math.round(tokens)} ${Math.round(evaluated.steadytune.tokensPerPass)}`);
   const floor = (flopOf, flopPerSecond, bytes) =>
     mean(
       rowLengths.map((lengths) =>

@@ -1,4 +1,4 @@
-// The machine's side of compare.mjs: "measure T" times matrix products over T tokens, and copies.
+// The machine's side of compare.mjs: "measure T E" times matrix products over T tokens, forward ones over E, and copies.
 
 import { createSession } from "../../dist/native/session.js";
 import { copyRate, copySizes, matrixRates } from "./rates.mjs";
@@ -12,10 +12,11 @@ try {
   await serve(
     {},
     {
-      measure: async (tokens) => ({
-        ...(await matrixRates(session, shape, { tokens: Number(tokens), dtype })),
-        copy: await copyRate(session, copySizes.at(-1)),
-      }),
+      async measure(tokens, evaluationTokens) {
+        const { training, large } = await matrixRates(session, shape, { tokens: Number(tokens), dtype });
+        const { forward } = await matrixRates(session, shape, { tokens: Number(evaluationTokens), dtype });
+        return { training, large, forward, copy: await copyRate(session, copySizes.at(-1)) };
+      },
     },
   );
 } finally {

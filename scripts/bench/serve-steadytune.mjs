@@ -28,7 +28,8 @@ try {
         };
       },
       async evaluate() {
-        return { ms: (await workload.evaluate(last - steps + 1, last)).ms / steps };
+        const { ms, tokensPerPass } = await workload.evaluate(last - steps + 1, last);
+        return { ms: ms / steps, tokensPerPass };
       },
       finish: () => ({ losses, peakMemoryBytes: session.peakMemoryBytes() }),
     },

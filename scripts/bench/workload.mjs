@@ -150,22 +150,38 @@ export class Workload {
   }
 
   /**
-   * Outputs for the rows of the steps `first` .. `last`, without dropout.
+   * Outputs for the rows of the steps `first` .. `last`, without dropout, as an evaluation computes them.
    *
-   * @returns {Promise<{ ms: number }>}
+   * @returns {Promise<{ ms: number, tokensPerPass: number }>}
    */
   async evaluate(first, last) {
-    const inFlight = [];
+    const [{ forwardSplit }, { evaluationBatches }] = await Promise.all([
+      import("../../dist/training/evaluate.js"),
+      import("../../dist/data/batches.js"),
+    ]);
+    const split = joined(Array.from({ length: last - first + 1 }, (_, i) => this.batch(first + i)));
     const begin = performance.now();
-    for (let step = first; step <= last; step++) {
-      inFlight.push(this.session.forward({ ...this.batch(step), labels: null }));
-      while (inFlight.length > (step === last ? 0 : stepsAhead)) await inFlight.shift();
-    }
-    return { ms: performance.now() - begin };
+    await forwardSplit(this.session, split, { batchSize });
+    const ms = performance.now() - begin;
+    return { ms, tokensPerPass: split.tokenIds.length / evaluationBatches(split, batchSize).length };
   }
 
   async close() {
     await this.session.dispose();
     await rm(this.#folder, { recursive: true, force: true });
   }
+}
+
+/** The rows of several batches, without labels. */
+function joined(batches) {
+  const all = (numbersOf) => Int32Array.from(batches.flatMap((batch) => [...numbersOf(batch)]));
+  const lengths = all(({ rowOffsets }) => rowOffsets.subarray(1).map((end, row) => end - rowOffsets[row]));
+  let end = 0;
+  return {
+    tokenIds: all(({ tokenIds }) => tokenIds),
+    segmentIds: all(({ segmentIds }) => segmentIds),
+    rowOffsets: Int32Array.from([0, ...lengths.map((length) => (end += length))]),
+    rowNumbers: all(({ rowNumbers }) => rowNumbers),
+    labels: null,
+  };
 }

@@ -313,7 +313,9 @@ const runSchema = {
       minimum: 1,
       default: 64,
       group: "evaluation",
-      description: "Rows per forward pass when scoring; does not change the scores.",
+      description:
+        "Rows per forward pass when scoring, and more where they are short, up to 2,048 tokens; does not change the " +
+        "scores.",
     },
     selectBy: {
       enum: ["accuracy", "f1", "matthews", "spearman", "pearson"],

@@ -13,16 +13,34 @@ export function epochBatches(rows: number, batchSize: number, options: { seed: n
   return slices(permutation(rows, options), batchSize);
 }
 
-/** The batches of an evaluation: positions of all rows, in order. */
-export function sequentialBatches(rows: number, batchSize: number): Int32Array[] {
-  return slices(
-    Int32Array.from({ length: rows }, (_, i) => i),
-    batchSize,
-  );
+/** Tokens from which on a forward pass gains nothing from being longer: matrix products are at their full rate. */
+const tokensOfFullRate = 2048;
+
+/**
+ * The batches of an evaluation: positions of all rows, in order. A batch has `batchSize` rows, and more where all of
+ * them are no more than 2,048 tokens.
+ */
+export function evaluationBatches({ rowOffsets }: Pick<EncodedSplit, "rowOffsets">, batchSize: number): Int32Array[] {
+  checkSize(batchSize);
+  const rows = rowOffsets.length - 1;
+  const batches: Int32Array[] = [];
+  let begin = 0;
+  while (begin < rows) {
+    const first = begin;
+    const limit = (rowOffsets[first] as number) + tokensOfFullRate;
+    begin = Math.min(first + batchSize, rows);
+    while (begin < rows && (rowOffsets[begin + 1] as number) <= limit) begin++;
+    batches.push(Int32Array.from({ length: begin - first }, (_, i) => first + i));
+  }
+  return batches;
+}
+
+function checkSize(size: number): void {
+  if (!Number.isInteger(size) || size < 1) throw new RangeError(`a batch has 1 row or more, not ${size}`);
 }
 
 function slices(order: Int32Array, size: number): Int32Array[] {
-  if (!Number.isInteger(size) || size < 1) throw new RangeError(`a batch has 1 row or more, not ${size}`);
+  checkSize(size);
   return Array.from({ length: Math.ceil(order.length / size) }, (_, i) => order.subarray(i * size, (i + 1) * size));
 }
 

@@ -1,7 +1,7 @@
 import { mergeConfigs } from "../config/merge.js";
 import { resolveConfig } from "../config/resolve.js";
 import { isOwnMethod, type ResolvedConfig, type RunConfig } from "../config/schema.js";
-import { packBatch, sequentialBatches } from "../data/batches.js";
+import { evaluationBatches, packBatch } from "../data/batches.js";
 import type { EncodedSplit } from "../data/encoded.js";
 import { AbortedError } from "../errors.js";
 import { keepsDropout } from "../methods/mixout.js";
@@ -172,7 +172,7 @@ async function timesOf(prepared: Prepared, config: ResolvedConfig, signal: Abort
   // The first step takes memory that the others find.
   await step(1);
   const perTrainToken = await secondsPerToken((i) => step(i + 2), signal);
-  const rows = sequentialBatches(encoded.validation.rowNumbers.length, config.evaluationBatchSize);
+  const rows = evaluationBatches(encoded.validation, config.evaluationBatchSize);
   const perToken = await secondsPerToken(async (i) => {
     const batch = packBatch(encoded.validation, rows[i % rows.length] ?? []);
     await session.forward(batch);

@@ -1,4 +1,4 @@
-import { packBatch, sequentialBatches } from "../data/batches.js";
+import { evaluationBatches, packBatch } from "../data/batches.js";
 import type { EncodedSplit } from "../data/encoded.js";
 import { AbortedError } from "../errors.js";
 import type { Session } from "../native/session.js";
@@ -7,7 +7,7 @@ import type { Session } from "../native/session.js";
 const ahead = 2;
 
 /**
- * Forward without dropout over a whole split, `batchSize` rows at a time.
+ * Forward without dropout over a whole split, `batchSize` rows at a time or more where they are short.
  *
  * @returns the logits, [rows, outputs] in the order of the split.
  * @throws AbortedError between two batches.
@@ -18,7 +18,7 @@ export async function forwardSplit(
   { batchSize, signal }: { batchSize: number; signal?: AbortSignal | undefined },
 ): Promise<Float32Array> {
   const parts: Promise<Float32Array>[] = [];
-  for (const rows of sequentialBatches(split.rowNumbers.length, batchSize)) {
+  for (const rows of evaluationBatches(split, batchSize)) {
     await parts[parts.length - ahead];
     if (signal?.aborted) throw new AbortedError();
     const part = session.forward(packBatch(split, rows)).then(({ logits }) => logits);

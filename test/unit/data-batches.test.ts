@@ -1,5 +1,5 @@
 import test from "ava";
-import { epochBatches, packBatch, sequentialBatches } from "#src/data/batches.js";
+import { epochBatches, evaluationBatches, packBatch } from "#src/data/batches.js";
 import { tokenLengths, type EncodedSplit } from "#src/data/encoded.js";
 
 const split: EncodedSplit = {
@@ -34,15 +34,29 @@ test("the order does not change with the batch size", (t) => {
   t.deepEqual(order(7), order(50));
 });
 
+/** Batches of an evaluation over rows of these lengths. */
+function evaluated(lengths: readonly number[], batchSize: number): number[][] {
+  let end = 0;
+  const rowOffsets = Int32Array.from([0, ...lengths.map((length) => (end += length))]);
+  return evaluationBatches({ rowOffsets }, batchSize).map((batch) => [...batch]);
+}
+
 test("an evaluation visits rows in order", (t) => {
-  t.deepEqual(
-    sequentialBatches(5, 2).map((batch) => [...batch]),
-    [[0, 1], [2, 3], [4]],
-  );
+  t.deepEqual(evaluated([2000, 2000, 2000, 2000, 2000], 2), [[0, 1], [2, 3], [4]]);
+  t.deepEqual(evaluated([], 2), []);
+});
+
+test("rows are put in one batch of an evaluation for as long as they are no more than 2,048 tokens", (t) => {
+  t.deepEqual(evaluated([1000, 1000, 48, 1, 2047], 1), [
+    [0, 1, 2],
+    [3, 4],
+  ]);
+  t.deepEqual(evaluated([5000, 2049, 1, 1], 1), [[0], [1], [2, 3]]);
 });
 
 test("a batch of no rows cannot be asked for", (t) => {
-  t.throws(() => sequentialBatches(5, 0), { instanceOf: RangeError });
+  t.throws(() => epochBatches(5, 0, { seed: 0, epoch: 0 }), { instanceOf: RangeError });
+  t.throws(() => evaluated([1], 0), { instanceOf: RangeError });
 });
 
 test("a packed batch holds its rows back to back, without padding", (t) => {
