@@ -33,9 +33,10 @@ export function boxPlot({ name, place }: FigureLabel, cells: readonly ReportCell
   const left = roomy < narrow ? Math.max(margins.left, across - roomy / 3) : margins.left;
   const slot = (width - left - margins.right) / shown.length;
   const crowded = slot < narrow;
+  const broken = labels.map((label) => brokenLabel(label, slot - 10));
   const below = crowded
     ? 30 + longest * Math.sin((Math.PI * slant) / 180)
-    : 30 + 17 * Math.max(1, Math.ceil(longest / (slot - 10)));
+    : 30 + 17 * Math.max(1, ...broken.map((label) => label.split("\n").length));
   const boxWidth = Math.min(90, 0.5 * slot);
   const means = shown.map((cell, i) => [i, 100 * mean(scoresOf(cell, half))]);
   const text = { color: ink, fontSize: 15 };
@@ -47,12 +48,12 @@ export function boxPlot({ name, place }: FigureLabel, cells: readonly ReportCell
       grid: { ...margins, left, bottom: below },
       xAxis: {
         type: "category",
-        data: labels,
+        data: crowded ? labels : broken,
         ...axis("", 0),
         axisTick: { show: false },
         axisLabel: {
           ...{ color: ink, fontSize: 15, interval: 0 },
-          ...(crowded ? { rotate: slant } : { width: slot - 10, overflow: "break" }),
+          ...(crowded && { rotate: slant }),
         },
       },
       yAxis: {
@@ -136,9 +137,20 @@ function dots(cell: ReportCell, half: Half, { column, spread }: { column: number
   });
 }
 
+/** Broken between words into lines of `width` pixels, or of one word. */
+function brokenLabel(label: string, width: number): string {
+  const lines: string[] = [];
+  for (const word of label.split(" ")) {
+    const longer = [lines.at(-1), word].join(" ");
+    if (lines.length > 0 && letter * longer.length <= width) lines[lines.length - 1] = longer;
+    else lines.push(word);
+  }
+  return lines.join("\n");
+}
+
 function mark(value: unknown, slot: number): string {
   const mean = Number((value as number[])[1]).toFixed(1);
-  return slot < 190 ? mean : `mean ${mean}`;
+  return slot < 200 ? mean : `mean ${mean}`;
 }
 
 /** From tick to tick, with room above the best run, for a number where `headroom` is set, and below the worst. */

@@ -104,6 +104,19 @@ test("every run is a dot of the box plot, degenerate ones hollow", async (t) => 
   t.is(dots.filter((dot) => /fill="#fff(fff)?"/.test(dot)).length, 1);
 });
 
+test("names under neighbouring boxes are broken between words before they touch", async (t) => {
+  const lengths = [100, 200, 400, 800, 1600, 3200];
+  const folder = await study(
+    t,
+    lengths.map((steps) => ({ recipe: `Re-init, steps ${steps}`, scores: [0.5] })),
+  );
+  await writeReport([folder], folder);
+  const svg = readFileSync(join(folder, "figures/scores.svg"), "utf8");
+  const lines = [...svg.matchAll(/<(?:text|tspan)[^>]*>([^<]+)/g)].map(([, line = ""]) => line);
+  t.is(lines.filter((line) => line === "Re-init, steps").length, lengths.length);
+  for (const steps of lengths) t.true(lines.includes(String(steps)));
+});
+
 test("the caption of either box plot says on which rows a run of a hollow dot is no better than the majority", async (t) => {
   const hollow = async (cell: SyntheticCell): Promise<(string | undefined)[]> => {
     const folder = await study(t, [cell]);
