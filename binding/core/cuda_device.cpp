@@ -7,9 +7,10 @@
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <c10/util/Exception.h>
 
-#include <exception>
+#include <memory>
 #include <mutex>
 #include <utility>
+#include <vector>
 
 #include "core/cuda_library.h"
 #include "core/error.h"
@@ -28,17 +29,48 @@ class CudaMark : public Mark {
   c10::Event event_;
 };
 
+/// All graphs of a session, good ones and failed ones, from the first to the last that is in use: they are dropped
+/// together.
+class GraphPool {
+ public:
+  GraphPool() : id_(cuda_table().new_pool()) {}
+  GraphPool(const GraphPool&) = delete;
+  GraphPool& operator=(const GraphPool&) = delete;
+  ~GraphPool() {
+    for (SteadytuneCudaGraph* graph : graphs_) cuda_table().drop_graph(graph);
+  }
+
+  /// Throws what the work throws, or what CUDA makes of it.
+  SteadytuneCudaGraph* record(const std::function<void()>& work) {
+    SteadytuneCudaGraph* graph = nullptr;
+    graphs_.reserve(graphs_.size() + 1);
+    check_cuda(cuda_table().begin_recording(id_, &graph));
+    graphs_.push_back(graph);
+    try {
+      work();
+    } catch (...) {
+      // Ended all the same: until then the stream records. That what is recorded holds a mistake is known already.
+      static_cast<void>(cuda_table().end_recording(graph));
+      throw;
+    }
+    check_cuda(cuda_table().end_recording(graph));
+    return graph;
+  }
+
+ private:
+  SteadytuneCudaPool id_;
+  std::vector<SteadytuneCudaGraph*> graphs_;
+};
+
 class CudaRecording : public Recording {
  public:
-  explicit CudaRecording(SteadytuneCudaGraph* graph) : graph_(graph) {}
-  CudaRecording(const CudaRecording&) = delete;
-  CudaRecording& operator=(const CudaRecording&) = delete;
-  ~CudaRecording() override { cuda_table().drop_graph(graph_); }
+  CudaRecording(SteadytuneCudaGraph* graph, std::shared_ptr<GraphPool> pool) : graph_(graph), pool_(std::move(pool)) {}
 
   void replay() override { check_cuda(cuda_table().replay(graph_)); }
 
  private:
   SteadytuneCudaGraph* graph_;
+  std::shared_ptr<GraphPool> pool_;
 };
 
 /// A stream of this object's own, which goes back when the object ends.
@@ -70,8 +102,7 @@ void set_precision() {
 
 class Cuda : public Device {
  public:
-  explicit Cuda(c10::Device device)
-      : device_(device), compute_(device), copies_(device), pool_(cuda_table().new_pool()) {
+  explicit Cuda(c10::Device device) : device_(device), compute_(device), copies_(device) {
     set_precision();
     const c10::impl::VirtualGuardImpl thread(at::kCUDA);
     thread.setDevice(device_);
@@ -81,13 +112,7 @@ class Cuda : public Device {
   Cuda(const Cuda&) = delete;
   Cuda& operator=(const Cuda&) = delete;
   /// The tensors are gone; what they took of the device is for other sessions and processes now.
-  ~Cuda() override {
-    try {
-      release_cache();
-    } catch (const std::exception& error) {
-      TORCH_WARN("steadytune: a session's memory stays with this process: ", error.what());
-    }
-  }
+  ~Cuda() override { release_cache(); }
 
   c10::Device place() const override { return device_; }
 
@@ -108,19 +133,16 @@ class Cuda : public Device {
 
   bool records() const override { return true; }
   std::unique_ptr<Recording> record(const std::function<void()>& work) override {
-    SteadytuneCudaGraph* graph = nullptr;
-    check_cuda(cuda_table().begin_recording(pool_, &graph));
-    try {
-      work();
-    } catch (...) {
-      cuda_table().abandon_recording(graph);
-      throw;
-    }
-    check_cuda(cuda_table().end_recording(graph));
-    return std::make_unique<CudaRecording>(graph);
+    std::shared_ptr<GraphPool> pool = pool_.lock();
+    if (!pool) pool_ = pool = std::make_shared<GraphPool>();
+    SteadytuneCudaGraph* graph = pool->record(work);
+    return std::make_unique<CudaRecording>(graph, std::move(pool));
   }
 
-  void release_cache() override { c10::getDeviceAllocator(at::kCUDA)->emptyCache(); }
+  void release_cache() override {
+    const char* error = cuda_table().release_cache();
+    if (error != nullptr) TORCH_WARN("steadytune: memory that nothing uses stays with this process: ", error);
+  }
 
   int64_t peak_bytes() const override {
     const auto stats = c10::getDeviceAllocator(at::kCUDA)->getDeviceStats(device_.index());
@@ -131,7 +153,7 @@ class Cuda : public Device {
   c10::Device device_;
   OwnStream compute_;
   OwnStream copies_;
-  SteadytuneCudaPool pool_;
+  std::weak_ptr<GraphPool> pool_;
 };
 
 }  // namespace

@@ -57,7 +57,8 @@ class Device {
   /// Keeps what the work queues, for replays, and runs none of it. What the work throws passes through.
   virtual std::unique_ptr<Recording> record(const std::function<void()>& work) = 0;
 
-  /// Gives memory that libtorch keeps for later back to the device.
+  /// Gives memory that libtorch keeps for later back to the device. Where that fails there is a warning and no more: it
+  /// is called on the way out of other failures.
   virtual void release_cache() = 0;
 
   /// Most memory of the device that libtorch has taken for this process, in bytes; 0 on the CPU.

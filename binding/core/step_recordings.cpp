@@ -28,6 +28,8 @@ StepRecordings::Step* StepRecordings::record(const Key& key, const std::vector<P
   if (recorded_.size() >= limit || failures_ == most_failures) return nullptr;
   if (++seen_[key] != 2) return nullptr;
   Step step{std::make_unique<StepInputs>(device_, parts), nullptr};
+  // The step has run as it is, and what it took lies in a cache that a recording has no use of.
+  device_.release_cache();
   try {
     step.recording = device_.record([inputs = step.inputs.get(), body] { body(*inputs); });
   } catch (const std::exception& error) {
@@ -35,6 +37,7 @@ StepRecordings::Step* StepRecordings::record(const Key& key, const std::vector<P
     TORCH_WARN(
         "steadytune: a training step could not be recorded, so that those of its shape are queued kernel by kernel: ",
         error.what());
+    device_.release_cache();
     ++failures_;
     return nullptr;
   }
@@ -43,8 +46,11 @@ StepRecordings::Step* StepRecordings::record(const Key& key, const std::vector<P
 
 void StepRecordings::clear() {
   seen_.clear();
-  recorded_.clear();
   failures_ = 0;
+  if (recorded_.empty()) return;
+  recorded_.clear();
+  // The memory between their first and last nodes serves no other recordings.
+  device_.release_cache();
 }
 
 }  // namespace steadytune

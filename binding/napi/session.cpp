@@ -479,6 +479,8 @@ Napi::Value Session::distances(const Napi::CallbackInfo& info) {
 Napi::Value Session::profile(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
     if (!info[0].IsBoolean()) throw Error("ERR_INTERNAL", "profile was not given a boolean");
+    // It reads lengths and flags where they lie, and on a GPU an operator's call is no time of its work.
+    if (device_ != at::kCPU) throw Error("ERR_CONFIG", "operators are profiled on the CPU alone");
     return enqueue(info.Env(),
                    [this, on = info[0].As<Napi::Boolean>().Value()]() -> ToJs {
                      profile_.reset();

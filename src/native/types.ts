@@ -242,7 +242,7 @@ export interface NativeSession {
   readSnapshot(slot: string, name: string): Promise<Float32Array>;
   /** L2 distance to the start by block: "embeddings", "blocks.0", ..., "pooler", "classifier". Needs "start". */
   distances(): Promise<Record<string, number>>;
-  /** Begins to watch the operators of later calls, or stops; nothing is paid while it is off. */
+  /** Begins to watch the operators of later calls, or stops; nothing is paid while it is off. Refused on a GPU. */
   profile(on: boolean): Promise<void>;
   /** What was seen since it began or since the last `takeProfile`. */
   takeProfile(): Promise<Profile>;

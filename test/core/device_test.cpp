@@ -47,11 +47,12 @@ class StubDevice : public Device {
     recording->work = work;
     return recording;
   }
-  void release_cache() override {}
+  void release_cache() override { ++releases; }
   int64_t peak_bytes() const override { return 0; }
 
   int uploads = 0;
   int recordings = 0;
+  int releases = 0;
   bool fails = false;
 };
 
@@ -122,8 +123,12 @@ TEST("a step is queued once then recorded then replayed with new inputs") {
   EXPECT(device.recordings == 1);
   const std::vector<int32_t> expected{0, 1, 2, 3, 9};
   EXPECT(firsts == expected);
+  // What the queued step has left in the cache, and then what the recording took.
+  EXPECT(device.releases == 1);
   recordings.clear();
-  EXPECT(recordings.count() == 0);
+  EXPECT(recordings.count() == 0 && device.releases == 2);
+  for (int32_t i = 0; i < 3; ++i) run(1, i);
+  EXPECT(device.recordings == 2 && recordings.count() == 1);
 }
 
 TEST("beyond the limit and after a failure steps are queued as they are") {
@@ -142,6 +147,7 @@ TEST("beyond the limit and after a failure steps are queued as they are") {
     }
     EXPECT(recordings.count() == (fails ? 0 : StepRecordings::limit));
     EXPECT(device.recordings == (fails ? StepRecordings::most_failures : static_cast<int>(StepRecordings::limit)));
+    EXPECT(device.releases == device.recordings * (fails ? 2 : 1));
     EXPECT(steps == 3 * (static_cast<int>(StepRecordings::limit) + 5));
   }
 }

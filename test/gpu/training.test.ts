@@ -120,6 +120,7 @@ gpuTest("what was recorded serves the next run of the same plan, and not one of 
   const before = await session.readParameter(session.parameters[0]!.name);
   await train(session, batches);
   t.true(sameBits(await session.readParameter(session.parameters[0]!.name), before));
+  t.is(session.recordedSteps(), recorded);
 });
 
 gpuTest("two sessions side by side end where each of them ends alone", async (t) => {
@@ -154,6 +155,12 @@ gpuTest("a gradient that is not finite changes nothing, and its step says so", a
   t.true(sameBits(await session.readBuffer("parameters"), before));
 });
 
+gpuTest("operators are not profiled on a GPU, and a session that is asked to goes on", async (t) => {
+  await using session = await randomSession("cuda");
+  await t.throwsAsync(session.profile(true), { code: "ERR_CONFIG" });
+  t.is((await train(session, batchesOf(gpuShape))).length, steps);
+});
+
 gpuTest("a step that needs more memory than there is fails with its code, and the session goes on", async (t) => {
   const wide = { hiddenSize: 1024, embeddingSize: 1024, heads: 16, intermediateSize: 4096 };
   const large = { ...gpuShape, ...wide, layers: 4, maxPositions: 512 };
@@ -161,8 +168,8 @@ gpuTest("a step that needs more memory than there is fails with its code, and th
   const small = batchOf(large, [9, 8, 7], 1);
   const before = await session.train([small], stepOptions({ step: 1, learningRate: 0 }));
   // About 250 kB a token are kept for the backward pass: a million tokens fit on no device. More than 65535 times 16 the
-  // kernels would refuse.
-  const huge = batchOf(large, Array<number>(2040).fill(512), 2);
+  // kernels would refuse, filler included: these are 31 times 32768, which need none.
+  const huge = batchOf(large, Array<number>(1984).fill(512), 2);
   await t.throwsAsync(session.train([huge], stepOptions({ step: 2 })), { code: "ERR_OUT_OF_MEMORY" });
   const after = await session.train([small], stepOptions({ step: 1, learningRate: 0 }));
   t.deepEqual(after, before);

@@ -26,6 +26,8 @@ class OnDevice {
   cudaStream_t stream() const { return stream_; }
 
   void check(cudaError_t error) const {
+    // It stays behind as the thread's last one, which libtorch would report of its own next kernel.
+    if (error != cudaSuccess) static_cast<void>(cudaGetLastError());
     TORCH_CHECK(error == cudaSuccess, "steadytune::", op_, ": ", cudaGetErrorString(error), " (CUDA error ",
                 static_cast<int>(error), ").");
   }

@@ -121,12 +121,9 @@ void end_capture(SteadytuneCudaGraph& graph) {
 }
 
 const char* end_recording(SteadytuneCudaGraph* graph) {
-  return told([&] {
-    std::unique_ptr<SteadytuneCudaGraph> owned(graph);
-    end_capture(*owned);
-    owned->recording.unlock();
-    static_cast<void>(owned.release());
-  });
+  const char* error = told([&] { end_capture(*graph); });
+  graph->recording.unlock();
+  return error;
 }
 
 void drop_graph(SteadytuneCudaGraph* graph) {
@@ -137,15 +134,15 @@ void drop_graph(SteadytuneCudaGraph* graph) {
   });
 }
 
-void abandon_recording(SteadytuneCudaGraph* graph) {
-  const std::unique_ptr<SteadytuneCudaGraph> owned(graph);
-  // A recording that holds a mistake cannot be ended without an error, and must be ended all the same: until then the
-  // stream records.
-  told([&] { end_capture(*owned); });
-}
-
 const char* replay(SteadytuneCudaGraph* graph) {
   return told([&] { graph->graph.replay(); });
+}
+
+const char* release_cache() {
+  return told([] {
+    const std::lock_guard lock(recording_mutex);
+    c10::cuda::CUDACachingAllocator::emptyCache();
+  });
 }
 
 constexpr SteadytuneCudaTable table = {
@@ -156,9 +153,9 @@ constexpr SteadytuneCudaTable table = {
     .new_pool = new_pool,
     .begin_recording = begin_recording,
     .end_recording = end_recording,
-    .abandon_recording = abandon_recording,
     .replay = replay,
     .drop_graph = drop_graph,
+    .release_cache = release_cache,
 };
 
 }  // namespace

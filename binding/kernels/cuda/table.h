@@ -7,7 +7,7 @@
 extern "C" {
 
 /// Raised with every change below. The addon refuses a library of another version.
-enum { steadytune_cuda_table_version = 1 };
+enum { steadytune_cuda_table_version = 2 };
 
 struct SteadytuneCudaDevice {
   char name[256];
@@ -18,6 +18,7 @@ struct SteadytuneCudaDevice {
 };
 
 /// Graphs of one owner share the memory that lies between their first and last node; they never run at the same time.
+/// libtorch forgets a pool with its last graph, and refuses to record into one that it has forgotten.
 struct SteadytuneCudaPool {
   uint64_t first;
   uint64_t second;
@@ -42,13 +43,17 @@ struct SteadytuneCudaTable {
   /// From here to the end of the recording nothing runs that is queued on the calling thread's current stream: it goes
   /// into the graph. One recording at a time in a process; others wait for it here.
   const char* (*begin_recording)(SteadytuneCudaPool pool, SteadytuneCudaGraph** graph);
-  /// Where it fails the graph is gone.
+  /// Where the recorded work has failed, so does this. The graph is to be dropped in either case.
   const char* (*end_recording)(SteadytuneCudaGraph* graph);
-  /// Ends a recording whose work has failed, and drops it.
-  void (*abandon_recording)(SteadytuneCudaGraph* graph);
   /// Queues the graph's work on the stream that it was recorded on.
   const char* (*replay)(SteadytuneCudaGraph* graph);
+  /// Also takes from the stream that it was recorded on what cuBLAS works in, so graphs that share a stream have to be
+  /// dropped together.
   void (*drop_graph)(SteadytuneCudaGraph* graph);
+
+  /// Gives memory that libtorch keeps for later back to the device, after the recording of whoever is at it: up to some
+  /// version, libtorch refuses during one.
+  const char* (*release_cache)(void);
 };
 
 /// Null where the library has another version of the table.

@@ -106,6 +106,9 @@ inline const char* cudaGetErrorString(cudaError_t error) {
   return error == cudaErrorInvalidConfiguration ? "invalid configuration argument" : "invalid argument";
 }
 
+/// No error stays behind here.
+inline cudaError_t cudaGetLastError() { return cudaSuccess; }
+
 using cudaStream_t = struct EmulatedStream*;
 
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
