@@ -99,10 +99,14 @@ TEST("attention agrees with a plain reference in float64 at every length, both w
 
 TEST("attention takes heads of any size") {
   for (const int64_t head_size : {1, 4, 5, 8, 16, 24, 31, 32, 48, 64, 80, 96, 128}) {
-    try {
-      compare({.lengths = {5, 40}, .heads = 3, .head_size = head_size}, at::kFloat, 0.1);
-    } catch (const std::exception& error) {
-      expect::fail(__FILE__, __LINE__, "head size ", head_size, ": ", error.what());
+    for (const auto dtype : {at::kFloat, at::kBFloat16}) {
+      // Rounded gradients of scores no longer sum to zero, of which a single column makes too much.
+      if (dtype == at::kBFloat16 && head_size == 1) continue;
+      try {
+        compare({.lengths = {5, 40}, .heads = 3, .head_size = head_size}, dtype, 0.1);
+      } catch (const std::exception& error) {
+        expect::fail(__FILE__, __LINE__, "head size ", head_size, " ", toString(dtype), ": ", error.what());
+      }
     }
   }
 }
