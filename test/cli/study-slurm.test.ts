@@ -74,6 +74,17 @@ test("cancel takes out all jobs of a study's submissions, also one that somebody
   t.deepEqual(calls("scancel"), ["101 207"]);
 });
 
+test("of a task that the queue has forgotten status tells how it ended, where the cluster keeps accounts", async (t) => {
+  const folder = await begunStudy(t);
+  const { env, accounts } = fakeSlurm(t);
+  const submit = ["study", "run", folder, "--executor", "slurm", "--trials-per-task", "1"];
+  t.is((await steadytune(submit, { env })).code, 0);
+  const status = async (): Promise<string> => (await steadytune(["study", "status", folder], { env })).stdout;
+  t.regex(await status(), /seed 1: job 101_0 UNKNOWN, .*\n.*seed 2: job 101_1 UNKNOWN, /);
+  accounts(["101_0|OUT_OF_MEMORY", "101_1|CANCELLED by 1000"]);
+  t.regex(await status(), /seed 1: job 101_0 OUT_OF_MEMORY, .*\n.*seed 2: job 101_1 CANCELLED, /);
+});
+
 test("flags that would have nothing to say are refused", async (t) => {
   const folder = await begunStudy(t);
   const { file } = writeStudy(t);

@@ -8,6 +8,8 @@ export interface FakeSlurm {
   env: Record<string, string>;
   /** What squeue prints, a line for each task: "job|task|STATE|reason|comment". */
   queue(lines: readonly string[]): void;
+  /** What sacct prints: "job_task|STATE"; without a call the cluster keeps no accounts. */
+  accounts(lines: readonly string[]): void;
   /** What a program was called with, a line for each call. */
   calls(program: "sbatch" | "scancel"): string[];
 }
@@ -21,17 +23,19 @@ export function fakeSlurm(t: ExecutionContext): FakeSlurm {
     scancel: `echo "$@" >> "${folder}/scancel"`,
     squeue: `cat "${folder}/queue"`,
     scontrol: 'echo "MaxArraySize = 1001"',
-    sacct: "exit 1",
+    sacct: `cat "${folder}/accounts" 2>/dev/null`,
   };
   for (const [name, body] of Object.entries(programs)) {
     writeFileSync(join(bin, name), `#!/bin/sh\n${body}\n`, { mode: 0o755 });
   }
-  const queue = (lines: readonly string[]): void =>
-    writeFileSync(join(folder, "queue"), lines.map((line) => `${line}\n`).join(""));
+  const answer = (name: string) => (lines: readonly string[]) =>
+    writeFileSync(join(folder, name), lines.map((line) => `${line}\n`).join(""));
+  const queue = answer("queue");
   queue([]);
   return {
     env: { PATH: `${bin}${delimiter}${process.env["PATH"]}` },
     queue,
+    accounts: answer("accounts"),
     calls: (program) =>
       existsSync(join(folder, program)) ? readFileSync(join(folder, program), "utf8").trimEnd().split("\n") : [],
   };
