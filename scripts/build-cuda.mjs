@@ -4,7 +4,7 @@ import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 
-import { hashFiles, operatorSources } from "./setup/addon.mjs";
+import { hashFiles, jobs, operatorSources } from "./setup/addon.mjs";
 import { cudaOfLibtorch, provideCudaToolkit } from "./setup/cuda-toolkit.mjs";
 import { compiled, provideLibtorch } from "./setup/libtorch.mjs";
 import { installPackages } from "./setup/packages.mjs";
@@ -82,8 +82,9 @@ async function compileAll(toolkit, libtorch) {
   mkdirSync(objects, { recursive: true });
   const include = join(libtorch.root, "include");
   const includes = ["-I", join(root, "binding"), "-isystem", include];
-  const made = [];
-  for (const name of readdirSync(sources).sort()) {
+  const names = readdirSync(sources).filter((name) => /\.(cu|cpp)$/.test(name));
+  const waiting = names.toSorted();
+  const compileOne = async (name) => {
     const source = join(sources, name);
     const object = join(objects, `${name}.o`);
     if (name.endsWith(".cu")) {
@@ -94,18 +95,22 @@ async function compileAll(toolkit, libtorch) {
         ...["-c", source, "-o", object, "-lineinfo"],
         ...[...compiler, ...language, ...architectures, ...host, ...includes],
       ]);
-    } else if (name.endsWith(".cpp")) {
+    } else {
       const more = [join(include, "torch/csrc/api/include"), toolkit.include].flatMap((path) => ["-isystem", path]);
       await need(cxx(), [
         ...["-c", source, "-o", object, "-D_GLIBCXX_USE_CXX11_ABI=1", "-Wall", "-Wextra"],
         ...[...language, ...hostOptions, ...includes, ...more],
       ]);
-    } else {
-      continue;
     }
-    made.push(object);
-  }
-  return made;
+    return object;
+  };
+  const made = [];
+  const worker = async () => {
+    for (let name = waiting.shift(); name !== undefined; name = waiting.shift()) made.push(await compileOne(name));
+  };
+  await Promise.all(Array.from({ length: jobs() }, worker));
+  // In an order that does not depend on which was compiled first.
+  return made.toSorted();
 }
 
 function cxx() {

@@ -33,7 +33,8 @@ if [[ -f ${1:-} ]]; then
   archive=$1
   shift
 fi
-if [[ -f $archive ]]; then tar -xJf "$archive"; fi
+# Python unpacks it where there is no xz.
+if [[ -f $archive ]]; then tar -xJf "$archive" 2>/dev/null || python3 -m tarfile -e "$archive" .; fi
 if [[ -x .gpu-check/bin/node ]]; then PATH="$PWD/.gpu-check/bin:$PATH"; fi
 if ! command -v node >/dev/null; then
   echo 'no GPU check: there is no node on PATH, and no archive that brings one (scripts/gpu-check.sh pack makes it)' >&2
@@ -44,4 +45,10 @@ if torch=$(python3 -c 'import importlib.util as u; print(u.find_spec("torch").su
   export LIBTORCH=${LIBTORCH:-$torch}
   export STEADYTUNE_PYTHON=${STEADYTUNE_PYTHON:-python3}
 fi
+if [[ -z ${CUDA_HOME:-} ]] && nvcc=$(command -v nvcc); then
+  CUDA_HOME=$(dirname "$(dirname "$(readlink -f "$nvcc")")")
+  export CUDA_HOME
+fi
+# Free memory, by which set-up counts compilers, grows on demand on some machines.
+export CMAKE_BUILD_PARALLEL_LEVEL=${CMAKE_BUILD_PARALLEL_LEVEL:-$(nproc)}
 exec node scripts/gpu-check.mjs "$@"

@@ -22,6 +22,8 @@ const bert = {
 
 export const encoderShapes = {
   base: { ...bert, embeddingSize: 768, hiddenSize: 768, layers: 12, heads: 12, intermediateSize: 3072 },
+  // To try the benchmark itself, with --device cpu.
+  tiny: { ...bert, embeddingSize: 64, hiddenSize: 64, layers: 2, heads: 2, intermediateSize: 128 },
   large: { ...bert, embeddingSize: 1024, hiddenSize: 1024, layers: 24, heads: 16, intermediateSize: 4096 },
 };
 
@@ -69,17 +71,4 @@ function normalShare(x) {
     sum += term / (2 * k + 1);
   }
   return 0.5 + sum / Math.sqrt(2 * Math.PI);
-}
-
-/**
- * Floating-point operations that a training step over rows of these lengths needs: forward and twice that backward,
- * matrix products alone, of the last block what the summary tokens need.
- */
-export function neededFlop({ hiddenSize: h, intermediateSize: i, layers }, lengths) {
-  const tokens = lengths.reduce((sum, length) => sum + length, 0);
-  const pairs = lengths.reduce((sum, length) => sum + length ** 2, 0);
-  const qkv = 2 * tokens * 3 * h * h;
-  const attention = 2 * 2 * pairs * h;
-  const rest = (lines) => 2 * lines * (h * h + 2 * h * i);
-  return 3 * (layers * (qkv + attention) + (layers - 1) * rest(tokens) + rest(lengths.length));
 }

@@ -1,13 +1,15 @@
 // `npm run bench:gpu`: time of a training step on the GPU beside transformers, eager and compiled, both in bfloat16:
 // same shapes of random weights, same lengths of rows, runs of all by turns in one process each. Prints a table and
-// writes docs/benchmarks/<device>.json and a chart beside it. Without a GPU it says so and exits with 0.
+// writes docs/benchmarks/<device>.json and a chart beside it; the file is there after the first task, and grows. Without
+// a GPU it says so and exits with 0.
 //
 //   node scripts/bench/gpu.mjs [--models base,large] [--tasks RTE,MRPC,STS-B,CoLA] [--rounds 3] [--steps 24]
 //                              [--python PATH] [--no-compile] [--output FILE]
+//   node scripts/bench/gpu.mjs --device cpu --models tiny --output FILE      tries the benchmark itself, on the CPU
 
 import { spawn } from "node:child_process";
 import { mkdir, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -17,106 +19,14 @@ import { main } from "../setup/set-up.mjs";
 import { SetupError } from "../setup/setup-error.mjs";
 import { transformersPython } from "../transformers-python.mjs";
 import { speedChart } from "./chart.mjs";
-import { batchSize, encoderShapes, neededFlop, stepLengths, taskLengths } from "./gpu-work.mjs";
+import { trainingFlop } from "./floor.mjs";
+import { batchSize, encoderShapes, stepLengths, taskLengths } from "./gpu-work.mjs";
 
 const { cudaProblem, loadAddon } = await import("../../dist/native/load.js");
 const { createSession } = await import("../../dist/native/session.js");
 
-await main(async () => {
-  const { values: options } = parseArgs({
-    options: {
-      models: { type: "string", default: "base,large" },
-      tasks: { type: "string", default: Object.keys(taskLengths).join(",") },
-      rounds: { type: "string", default: "3" },
-      steps: { type: "string", default: "24" },
-      python: { type: "string" },
-      "no-compile": { type: "boolean", default: false },
-      output: { type: "string" },
-    },
-  });
-  const problem = cudaProblem();
-  if (problem !== null) {
-    console.log(`no benchmark: ${problem.message}`);
-    return;
-  }
-  const models = options.models.split(",");
-  const tasks = options.tasks.split(",");
-  checkNames("model", models, encoderShapes);
-  checkNames("task", tasks, taskLengths);
-  const [rounds, steps] = [Number(options.rounds), Number(options.steps)];
-
-  const peer = startPeer(options.python ?? process.env.STEADYTUNE_PYTHON ?? (await transformersPython()));
-  try {
-    const floor = await peer.ask({ do: "floor" });
-    const results = [];
-    for (const model of models) {
-      const ours = await openModel(encoderShapes[model]);
-      for (const task of tasks) {
-        const lengths = stepLengths(task, steps);
-        const times = { steadytune: [], eager: [], compiled: [] };
-        for (let round = 1; round <= rounds; round++) {
-          console.error(`${model}, ${task}, round ${round} of ${rounds}`);
-          times.steadytune.push(await ours.time(lengths));
-          times.eager.push((await peer.ask({ do: "train", model, lengths, compile: false })).ms);
-          if (!options["no-compile"]) {
-            times.compiled.push((await peer.ask({ do: "train", model, lengths, compile: true })).ms);
-          }
-        }
-        results.push(summarize({ model, task, lengths, times, floor, ours }));
-      }
-      await ours.session.dispose();
-      await peer.ask({ do: "forget" });
-    }
-    // Last, since its large table would count in the models' peak memory.
-    const adamw = await measureAdamw();
-    await report({ floor, adamw, results, rounds, steps }, options.output);
-  } finally {
-    peer.stop();
-  }
-});
-
-function checkNames(what, names, known) {
-  const wrong = names.find((name) => !(name in known));
-  if (wrong !== undefined)
-    throw new SetupError(`There is no ${what} ${wrong}.`, `Known are ${Object.keys(known).join(", ")}.`);
-}
-
-/** A session in bfloat16 with random weights, ready to train. */
-async function openModel(shape) {
-  const session = createSession(shape, { device: "cuda", dtype: "bfloat16", threads: 1 });
-  await session.setPlan(
-    session.parameters.map(({ role, kind }) => ({
-      ...plain,
-      reset: kind === "bias" ? "zeros" : role === "layerNorm" ? "ones" : { normal: 0.02, stream: "classifierInit" },
-    })),
-    { initSeed: 0, keepStart: false },
-  );
-  let step = 0;
-  const train = (lengths) => {
-    step += 1;
-    return session.train([batchOf(shape, lengths, step)], { ...optimizer, step });
-  };
-  return {
-    session,
-    /** Milliseconds a step over all of `lengths`; the first two passes meet every shape and record its step. */
-    async time(lengths) {
-      for (let pass = 0; pass < 2; pass++) await runAhead(lengths, train);
-      const start = performance.now();
-      await runAhead(lengths, train);
-      return (performance.now() - start) / lengths.length;
-    },
-  };
-}
-
-const plain = {
-  frozen: false,
-  lrScale: 1,
-  weightDecay: 0,
-  decayTowards: "zero",
-  decayScaledByLr: true,
-  reset: "none",
-  mixout: null,
-};
+/** About as many words as the training set of such a task mentions. */
+const wordsOfTask = 10_000;
 
 const optimizer = {
   learningRate: 2e-5,
@@ -128,16 +38,134 @@ const optimizer = {
   dropout: true,
 };
 
+await main(async () => {
+  const { values: options } = parseArgs({
+    options: {
+      models: { type: "string", default: "base,large" },
+      tasks: { type: "string", default: Object.keys(taskLengths).join(",") },
+      rounds: { type: "string", default: "3" },
+      steps: { type: "string", default: "24" },
+      python: { type: "string" },
+      "no-compile": { type: "boolean", default: false },
+      device: { type: "string", default: "cuda" },
+      output: { type: "string" },
+    },
+  });
+  const { device } = options;
+  const problem = cudaProblem();
+  if (device === "cuda" && problem !== null) {
+    console.log(`no benchmark: ${problem.message}`);
+    return;
+  }
+  const models = options.models.split(",");
+  const tasks = options.tasks.split(",");
+  checkNames("model", models, encoderShapes);
+  checkNames("task", tasks, taskLengths);
+  const [rounds, steps] = [Number(options.rounds), Number(options.steps)];
+
+  const python = options.python ?? process.env.STEADYTUNE_PYTHON ?? (await transformersPython());
+  const peer = startPeer(python, device);
+  try {
+    const record = await emptyRecord(peer, { device, rounds, steps });
+    const path = resolve(root, options.output ?? join("docs/benchmarks", `${fileNameOf(record.device)}.json`));
+    for (const model of models) {
+      const ours = openModel(encoderShapes[model], device);
+      // A form of the peer that fails once is left out from there on.
+      const forms = options["no-compile"] ? ["eager"] : ["eager", "compiled"];
+      for (const task of tasks) {
+        const lengths = stepLengths(task, steps);
+        await ours.begin();
+        const times = { steadytune: [], eager: [], compiled: [] };
+        for (let round = 1; round <= rounds; round++) {
+          console.error(`${model}, ${task}, round ${round} of ${rounds}`);
+          times.steadytune.push(await ours.time(lengths));
+          for (const form of [...forms]) {
+            const { ms, error } = await peer.ask({ do: "train", model, lengths, compile: form === "compiled" });
+            if (error === undefined) {
+              times[form].push(ms);
+            } else {
+              record.failures.push({ model, task, form, error });
+              console.error(`transformers, ${form}: ${error}`);
+              times[form] = [];
+              forms.splice(forms.indexOf(form), 1);
+            }
+          }
+        }
+        record.results.push(summarize({ model, task, lengths, times, floor: record.floor, ours }));
+        await save(path, record);
+      }
+      await ours.session.dispose();
+      await peer.ask({ do: "forget" });
+    }
+    // Last, since its large table would count in the models' peak memory.
+    const adamw = await measureAdamw(device);
+    record.adamw = { ...adamw, shareOfCopyRate: adamw.gbPerSecond / record.floor.copyGbPerSecond };
+    await save(path, record);
+    print(record);
+    console.log(path);
+    const chart = path.replace(/(\.json)?$/, ".svg");
+    await writeFile(chart, `${chartOf(record.device, record.results)}\n`);
+    console.log(chart);
+  } finally {
+    peer.stop();
+  }
+});
+
+function checkNames(what, names, known) {
+  const wrong = names.find((name) => !(name in known));
+  if (wrong !== undefined)
+    throw new SetupError(`There is no ${what} ${wrong}.`, `Known are ${Object.keys(known).join(", ")}.`);
+}
+
+/** A session in bfloat16 that trains random weights. */
+function openModel(shape, device) {
+  const session = createSession(shape, { device, dtype: "bfloat16", threads: 1 });
+  let step = 0;
+  // The same batches in every pass, as the other side has: words that it meets for the first time cost a step more.
+  const train = (lengths, place) => session.train([batchOf(shape, lengths, place)], { ...optimizer, step: ++step });
+  return {
+    session,
+    /** As a trial of a study begins: the words that another task has touched count no more. */
+    async begin() {
+      step = 0;
+      await session.setPlan(planOf(session), { initSeed: 0, keepStart: false });
+    },
+    /** Milliseconds a step over all of `lengths`; the first two passes meet every shape and record its step. */
+    async time(lengths) {
+      for (let pass = 0; pass < 2; pass++) await runAhead(lengths, train);
+      const start = performance.now();
+      await runAhead(lengths, train);
+      return (performance.now() - start) / lengths.length;
+    },
+  };
+}
+
+/** Fresh weights, all trained alike but for what `exception` says of one of them. */
+function planOf(session, exception = () => ({})) {
+  return session.parameters.map(({ name, role, kind }) => ({
+    frozen: false,
+    lrScale: 1,
+    weightDecay: 0,
+    decayTowards: "zero",
+    decayScaledByLr: true,
+    mixout: null,
+    reset: kind === "bias" ? "zeros" : role === "layerNorm" ? "ones" : { normal: 0.02, stream: "classifierInit" },
+    ...exception(name),
+  }));
+}
+
 /** As the training loop does: some steps are in the queue before the oldest is awaited. */
 async function runAhead(lengths, train) {
   const inFlight = [];
-  for (const rows of lengths) {
-    inFlight.push(train(rows));
-    if (inFlight.length > 2) await inFlight.shift();
-  }
-  for (const { finite } of await Promise.all(inFlight)) {
+  const settle = async () => {
+    const { finite } = await inFlight.shift();
     if (!finite) throw new Error("a step of the benchmark diverged");
+  };
+  for (const [place, rows] of lengths.entries()) {
+    inFlight.push(train(rows, place));
+    if (inFlight.length > 2) await settle();
   }
+  while (inFlight.length > 0) await settle();
 }
 
 function batchOf(shape, lengths, seed) {
@@ -145,7 +173,7 @@ function batchOf(shape, lengths, seed) {
   for (const length of lengths) offsets.push(offsets.at(-1) + length);
   const tokens = offsets.at(-1);
   return {
-    tokenIds: Int32Array.from({ length: tokens }, (_, i) => (i * 7919 + seed * 104729) % shape.vocabularySize),
+    tokenIds: Int32Array.from({ length: tokens }, (_, i) => (i * 7919 + seed * 104729) % wordsOfTask),
     segmentIds: new Int32Array(tokens),
     rowOffsets: Int32Array.from(offsets),
     rowNumbers: Int32Array.from(lengths, (_, row) => row + seed * batchSize),
@@ -154,24 +182,17 @@ function batchOf(shape, lengths, seed) {
 }
 
 /**
- * Bytes a second of the gradient norm and AdamW. Alone they cannot be timed from here, so this is a difference: with
- * decay on the word embeddings the step goes over the whole table, without it over the few words of the batch, and all
- * else stays the same.
+ * Bytes a second of the gradient norm and AdamW. Alone they cannot be timed from here, so this is a difference: a word
+ * table that decays is gone over whole, a frozen one not at all. Either is one segment, and its gradient is cleared.
  */
-async function measureAdamw() {
-  const shape = { ...encoderShapes.base, layers: 1, vocabularySize: 300_000 };
+async function measureAdamw(device) {
+  const shape = { ...encoderShapes.base, layers: 1, vocabularySize: device === "cuda" ? 300_000 : wordsOfTask };
   const table = shape.vocabularySize * shape.embeddingSize;
   const ms = [];
-  for (const weightDecay of [0, 0.01]) {
-    const session = createSession(shape, { device: "cuda", dtype: "bfloat16", threads: 1 });
-    await session.setPlan(
-      session.parameters.map(({ name, role, kind }) => ({
-        ...plain,
-        weightDecay: name === "embeddings.word.weight" ? weightDecay : 0,
-        reset: kind === "bias" ? "zeros" : role === "layerNorm" ? "ones" : { normal: 0.02, stream: "classifierInit" },
-      })),
-      { initSeed: 0, keepStart: false },
-    );
+  for (const frozen of [true, false]) {
+    const session = createSession(shape, { device, dtype: "bfloat16", threads: 1 });
+    const plan = planOf(session, (name) => (name === "embeddings.word.weight" ? { frozen, weightDecay: 0.01 } : {}));
+    await session.setPlan(plan, { initSeed: 0, keepStart: false });
     let step = 0;
     const train = (lengths) => session.train([batchOf(shape, lengths, 1)], { ...optimizer, step: ++step });
     const lengths = Array.from({ length: 30 }, () => [8, 8]);
@@ -191,7 +212,7 @@ async function measureAdamw() {
 
 function summarize({ model, task, lengths, times, floor, ours }) {
   const tokens = lengths.flat().reduce((sum, length) => sum + length, 0) / lengths.length;
-  const flop = lengths.reduce((sum, rows) => sum + neededFlop(encoderShapes[model], rows), 0) / lengths.length;
+  const flop = lengths.reduce((sum, rows) => sum + trainingFlop(encoderShapes[model], rows), 0) / lengths.length;
   const of = (list) =>
     list.length === 0 ? null : { ms: median(list), min: Math.min(...list), max: Math.max(...list) };
   const steadytune = of(times.steadytune);
@@ -204,7 +225,7 @@ function summarize({ model, task, lengths, times, floor, ours }) {
     steadytune,
     eager,
     compiled,
-    timesEager: timesAsFast(times.eager, times.steadytune),
+    timesEager: eager && timesAsFast(times.eager, times.steadytune),
     timesCompiled: compiled && timesAsFast(times.compiled, times.steadytune),
     tflops,
     shareOfMatrixRate: tflops / floor.matrixTflops,
@@ -233,12 +254,11 @@ function chartOf(gpu, results) {
     subtitle: `${gpu.name}; batches of ${batchSize} rows, by turns`,
     peer: "transformers",
     labels: results.map(({ model, task }) => `BERT-${model}\n${task}`),
+    // A form of the peer that failed somewhere has none.
     panels: [
-      panel("eager", ({ timesEager }) => timesEager),
-      ...(results.every(({ timesCompiled }) => timesCompiled)
-        ? [panel("torch.compile", ({ timesCompiled }) => timesCompiled)]
-        : []),
-    ],
+      ["eager", ({ timesEager }) => timesEager],
+      ["torch.compile", ({ timesCompiled }) => timesCompiled],
+    ].flatMap(([title, ratioOf]) => (results.every(ratioOf) ? [panel(title, ratioOf)] : [])),
   });
 }
 
@@ -249,75 +269,78 @@ function median(values) {
 }
 
 /** The other side: a Python process that answers each line of JSON with one. */
-function startPeer(python) {
+function startPeer(python, device) {
   const script = fileURLToPath(new URL("./gpu.py", import.meta.url));
-  const child = spawn(python, [script], { stdio: ["pipe", "pipe", "inherit"] });
+  const child = spawn(python, [script, device], { stdio: ["pipe", "pipe", "inherit"] });
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  let problem = "See its message above.";
+  child.once("error", (error) => (problem = `${python} does not run: ${error.message}`));
+  // Without a listener a write to a process that has ended would end this one; the answer that does not come tells.
+  child.stdin.on("error", () => {});
   return {
     async ask(question) {
       child.stdin.write(`${JSON.stringify(question)}\n`);
       const { value, done } = await lines.next();
-      if (done) throw new SetupError("transformers' side of the benchmark ended early.", "See its message above.");
+      if (done) throw new SetupError("transformers' side of the benchmark ended early.", problem);
       return JSON.parse(value);
     },
     stop: () => child.stdin.end(),
   };
 }
 
-async function report({ floor, adamw, results, rounds, steps }, output) {
+async function emptyRecord(peer, { device, rounds, steps }) {
   const { gpus, builtForTorch } = loadAddon().info();
-  const [gpu] = gpus;
-  const record = {
-    device: gpu,
-    torch: builtForTorch,
-    peer: floor.versions,
-    date: new Date().toISOString().slice(0, 10),
-    batchSize,
-    rounds,
-    steps,
-    floor: { matrixTflops: floor.matrixTflops, copyGbPerSecond: floor.copyGbPerSecond },
-    adamw: { ...adamw, shareOfCopyRate: adamw.gbPerSecond / floor.copyGbPerSecond },
-    results,
+  const { versions, error, ...floor } = await peer.ask({ do: "floor" });
+  if (error !== undefined)
+    throw new SetupError(`The floor could not be measured: ${error}.`, "It takes 5 GB of the GPU.");
+  const date = new Date().toISOString().slice(0, 10);
+  return {
+    ...{
+      device: device === "cuda" ? gpus[0] : { name: "CPU" },
+      torch: builtForTorch,
+      peer: versions,
+      date,
+      batchSize,
+      rounds,
+      steps,
+      floor,
+    },
+    ...{ results: [], failures: [], adamw: null },
   };
-  const name = gpu.name.toLowerCase().replaceAll(/[^a-z0-9]+/g, "-");
-  const path = output ?? join(root, "docs/benchmarks", `${name}.json`);
-  await mkdir(join(path, ".."), { recursive: true });
-  await writeFile(path, `${JSON.stringify(record, null, 2)}\n`);
-  const chart = path.replace(/(\.json)?$/, ".svg");
-  await writeFile(chart, `${chartOf(gpu, results)}\n`);
+}
 
-  const header = [
-    "model",
-    "task",
-    "tokens",
-    "ms",
-    "eager ms",
-    "compiled ms",
-    "x eager",
-    "x compiled",
-    "TFLOP/s",
-    "of rate",
-    "GPU MiB",
-  ];
-  const rows = results.map((result) => [
-    result.model,
-    result.task,
-    String(result.tokensPerStep),
-    result.steadytune.ms.toFixed(2),
-    result.eager.ms.toFixed(2),
-    result.compiled?.ms.toFixed(2) ?? "-",
-    result.timesEager.median.toFixed(2),
-    result.timesCompiled?.median.toFixed(2) ?? "-",
-    result.tflops.toFixed(0),
-    `${(100 * result.shareOfMatrixRate).toFixed(0)} %`,
-    result.gpuMiB.toFixed(0),
-  ]);
+function fileNameOf(gpu) {
+  return gpu.name.toLowerCase().replaceAll(/[^a-z0-9]+/g, "-");
+}
+
+async function save(path, record) {
+  await mkdir(dirname(path), { recursive: true });
+  await writeFile(path, `${JSON.stringify(record, null, 2)}\n`);
+}
+
+function print({ device, floor, adamw, results }) {
+  const ms = (side) => side?.ms.toFixed(2) ?? "-";
+  const times = (ratio) => ratio?.median.toFixed(2) ?? "-";
+  const columns = {
+    model: ({ model }) => model,
+    task: ({ task }) => task,
+    tokens: ({ tokensPerStep }) => String(tokensPerStep),
+    ms: ({ steadytune }) => ms(steadytune),
+    "eager ms": ({ eager }) => ms(eager),
+    "compiled ms": ({ compiled }) => ms(compiled),
+    "x eager": ({ timesEager }) => times(timesEager),
+    "x compiled": ({ timesCompiled }) => times(timesCompiled),
+    "TFLOP/s": ({ tflops }) => tflops.toFixed(0),
+    "of rate": ({ shareOfMatrixRate }) => `${(100 * shareOfMatrixRate).toFixed(0)} %`,
+    "GPU MiB": ({ gpuMiB }) => gpuMiB.toFixed(0),
+  };
   console.log(
-    `${gpu.name}: matrix rate ${floor.matrixTflops.toFixed(0)} TFLOP/s, copy rate ${floor.copyGbPerSecond.toFixed(0)} GB/s`,
+    `${device.name}: matrix rate ${floor.matrixTflops.toFixed(0)} TFLOP/s, copy rate ${floor.copyGbPerSecond.toFixed(0)} GB/s`,
   );
   console.log(
-    `AdamW and norm: ${adamw.gbPerSecond.toFixed(0)} GB/s, ${(100 * record.adamw.shareOfCopyRate).toFixed(0)} % of the copy rate`,
+    `AdamW and norm: ${adamw.gbPerSecond.toFixed(0)} GB/s, ${(100 * adamw.shareOfCopyRate).toFixed(0)} % of the copy rate`,
   );
-  for (const line of [header, header.map(() => "---"), ...rows]) console.log(`| ${line.join(" | ")} |`);
-  console.log(`${path}, ${chart}`);
+  const rows = results.map((result) => Object.values(columns).map((cell) => cell(result)));
+  const names = Object.keys(columns);
+  for (const line of [names, names.map(() => "---"), ...rows]) console.log(`| ${line.join(" | ")} |`);
 }

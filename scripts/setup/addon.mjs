@@ -84,13 +84,18 @@ async function compileAddon({ libtorch, tests }) {
   say("addon", `compiled in ${since(start)}`);
 }
 
-/** Compiles the addon into `folder`/Release. */
-export async function compileInto(folder, { libtorch, tests }) {
+/** Compiles one of the C++ tests, beside an addon that stands. */
+export function buildTest(target, { libtorch }) {
+  return compileInto(join(root, "build"), { libtorch, tests: true, target });
+}
+
+/** Compiles the addon into `folder`/Release, or one `target`. */
+export async function compileInto(folder, { libtorch, tests, target }) {
   await cmakeJs("configure", folder, [
     `--CDSTEADYTUNE_LIBTORCH=${libtorch.root}`,
     `--CDSTEADYTUNE_TESTS=${tests ? "ON" : "OFF"}`,
   ]);
-  await cmakeJs("build", folder, ["--parallel", String(jobs())]);
+  await cmakeJs("build", folder, ["--parallel", String(jobs()), ...(target ? ["--target", target] : [])]);
 }
 
 async function cmakeJs(verb, folder, args) {
@@ -105,8 +110,10 @@ async function cmakeJs(verb, folder, args) {
   }
 }
 
-/** How many compilers may work at once. */
+/** How many compilers may work at once; CMake's variable for it comes first. */
 export function jobs() {
+  const wanted = Number(process.env.CMAKE_BUILD_PARALLEL_LEVEL);
+  if (Number.isInteger(wanted) && wanted > 0) return wanted;
   return Math.max(1, Math.min(availableParallelism(), Math.floor(freemem() / bytesPerJob)));
 }
 

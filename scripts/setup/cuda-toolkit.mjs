@@ -33,8 +33,9 @@ export function cudaOfLibtorch(root) {
  */
 export async function provideCudaToolkit(version) {
   if (process.env.CUDA_HOME) return fromVariable(process.env.CUDA_HOME, version);
-  const path = outputOf("sh", ["-c", "command -v nvcc"]);
-  if (path !== null) {
+  // It may be a link from a folder of all programs into that of the toolkit.
+  const path = outputOf("sh", ["-c", 'readlink -f "$(command -v nvcc)"']);
+  if (path) {
     const found = versionOf(path);
     const toolkit = found === version ? inspect(dirname(dirname(path))) : null;
     if (toolkit !== null) return toolkit;
@@ -93,11 +94,16 @@ async function fetchToolkit(version) {
   return inspect(home);
 }
 
-/** The path of compute-sanitizer of a CUDA version: that of `CUDA_HOME`, else fetched by pip into the cache. */
+/**
+ * The path of compute-sanitizer: that of `CUDA_HOME`, else the one on PATH, else fetched by pip into the cache, of the
+ * CUDA version that is asked for.
+ */
 export async function provideSanitizer(version) {
   const name = "bin/compute-sanitizer";
   const installed = process.env.CUDA_HOME ? join(process.env.CUDA_HOME, name) : null;
   if (installed !== null && existsSync(installed)) return installed;
+  const onPath = outputOf("sh", ["-c", "command -v compute-sanitizer"]);
+  if (onPath !== null) return onPath;
   const inside = `nvidia/cu${version.split(".")[0]}`;
   const home = await fetchWheels("compute-sanitizer", version, ["nvidia-cuda-sanitizer-api"], inside, (folder) =>
     existsSync(join(folder, name)),

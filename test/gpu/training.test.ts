@@ -54,6 +54,8 @@ gpuTest("20 steps with dropout have the CPU's losses in float32: so the masks ar
     );
   }
   const error = relativeError(await gpu.readBuffer("parameters"), await cpu.readBuffer("parameters"));
+  const apart = Math.max(...actual.map(({ loss }, i) => Math.abs(loss - expected[i]!.loss)));
+  t.log(`losses are ${apart} apart, parameters ${error}`);
   t.true(error < 1e-4, `${error}`);
   t.true(gpu.recordedSteps() > 0, "no step was replayed");
 });
@@ -80,6 +82,7 @@ gpuTest("20 steps in bfloat16 stay near the CPU's in float32", async (t) => {
   await using gpu = await randomSession("cuda", { dtype: "bfloat16" });
   const batches = batchesOf(gpuShape);
   const [expected, actual] = [await train(cpu, batches), await train(gpu, batches)];
+  t.log(`losses are ${Math.max(...actual.map(({ loss }, i) => Math.abs(loss - expected[i]!.loss)))} apart`);
   for (const [i, { loss }] of actual.entries()) {
     // Eight bits are 0.4 % of a number; three blocks and 20 steps of training make more of it.
     t.true(Math.abs(loss - expected[i]!.loss) < 0.05, `step ${i + 1}: ${loss} ${expected[i]!.loss}`);
