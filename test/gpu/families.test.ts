@@ -1,9 +1,10 @@
 import { spawnSync } from "node:child_process";
 import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
+import test from "ava";
 import { requireLibtorch } from "#src/native/libtorch.js";
 import { verify } from "#src/verify/verify.js";
-import { gpuTest } from "../helpers/gpu.js";
+import { gpuTest } from "../helpers/gpu-test.js";
 
 for (const engine of ["fused", "reference"] as const) {
   for (const dtype of ["float32", "bfloat16"] as const) {
@@ -17,6 +18,14 @@ for (const engine of ["fused", "reference"] as const) {
   }
 }
 
+/** A program of its own, which takes the device. */
+const trainingSteps = fileURLToPath(new URL("../helpers/gpu-steps.js", import.meta.url));
+
+test("what compute-sanitizer watches runs by itself, here on the CPU", (t) => {
+  const { status, stderr } = spawnSync(process.execPath, [trainingSteps, "cpu"], { encoding: "utf8" });
+  t.is(status, 0, stderr);
+});
+
 gpuTest("compute-sanitizer finds nothing in training steps of both dtypes", async (t) => {
   t.timeout(600_000);
   const sanitizer = await findSanitizer().catch((error: Error) => error);
@@ -25,15 +34,14 @@ gpuTest("compute-sanitizer finds nothing in training steps of both dtypes", asyn
     t.pass();
     return;
   }
-  const script = fileURLToPath(new URL("../helpers/gpu-steps.js", import.meta.url));
   for (const tool of ["memcheck", "racecheck"]) {
     // Our kernels alone: NVIDIA's take minutes under racecheck. Start-up tries calls that a driver may not have.
     const ours = ["--kernel-name", "kernel_substring=steadytune"];
     const more = tool === "memcheck" ? ["--report-api-errors", "no"] : [];
     const { status, stdout, stderr } = spawnSync(
       sanitizer,
-      ["--tool", tool, ...ours, ...more, "--error-exitcode", "9", process.execPath, script],
-      { encoding: "utf8", cwd: dirname(script), timeout: 280_000 },
+      ["--tool", tool, ...ours, ...more, "--error-exitcode", "9", process.execPath, trainingSteps, "cuda"],
+      { encoding: "utf8", cwd: dirname(trainingSteps), timeout: 280_000 },
     );
     t.is(status, 0, `${tool}: ${stdout.slice(-3000)} ${stderr.slice(-1000)}`);
     t.regex(stdout, /\b0 (errors|hazards)/);

@@ -5,7 +5,8 @@ import { mixout } from "#src/methods/mixout.js";
 import { composePlan } from "#src/methods/plan.js";
 import { sameBits } from "../helpers/bits.js";
 import { relativeError } from "../helpers/golden.js";
-import { batchOf, gpuShape, gpuTest, lengthsOf, randomSession } from "../helpers/gpu.js";
+import { gpuTest } from "../helpers/gpu-test.js";
+import { batchOf, gpuShape, lengthsOf, randomSession } from "../helpers/gpu.js";
 import { plainPlan, stepOptions } from "../helpers/plan.js";
 
 const steps = 20;
