@@ -24,6 +24,7 @@ import { batchSize, encoderShapes, stepLengths, taskLengths } from "./gpu-work.m
 
 const { cudaProblem, loadAddon } = await import("../../dist/native/load.js");
 const { createSession } = await import("../../dist/native/session.js");
+const { composePlan } = await import("../../dist/methods/plan.js");
 
 /** About as many words as the training set of such a task mentions. */
 const wordsOfTask = 10_000;
@@ -142,13 +143,9 @@ function openModel(shape, device) {
 
 /** Fresh weights, all trained alike but for what `exception` says of one of them. */
 function planOf(session, exception = () => ({})) {
-  return session.parameters.map(({ name, role, kind }) => ({
-    frozen: false,
-    lrScale: 1,
-    weightDecay: 0,
-    decayTowards: "zero",
-    decayScaledByLr: true,
-    mixout: null,
+  const plain = composePlan(session.parameters, []);
+  return session.parameters.map(({ name, role, kind }, i) => ({
+    ...plain[i],
     reset: kind === "bias" ? "zeros" : role === "layerNorm" ? "ones" : { normal: 0.02, stream: "classifierInit" },
     ...exception(name),
   }));

@@ -109,15 +109,15 @@ class MaskTile {
   uint32_t* block_;
 };
 
-/// Room for a factor that has a form of its own; where all forms are one there is none.
-template <typename Operands>
-typename Operands::Element* take_form(Scratch& scratch, int64_t elements) {
-  return reinterpret_cast<typename Operands::Element*>(scratch.take(Operands::numbers == 1 ? 0 : elements));
-}
-
 template <typename Operands>
 typename Operands::Element* take_elements(Scratch& scratch, int64_t elements) {
   return reinterpret_cast<typename Operands::Element*>(scratch.take(elements));
+}
+
+/// Room for a factor that has a form of its own; where all forms are one there is none.
+template <typename Operands>
+typename Operands::Element* take_form(Scratch& scratch, int64_t elements) {
+  return take_elements<Operands>(scratch, Operands::numbers == 1 ? 0 : elements);
 }
 
 /// How many elements the forms of a head's operands take.
