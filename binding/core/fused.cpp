@@ -180,7 +180,7 @@ struct AttentionHalf : torch::CustomClassHolder {
   at::Tensor forward() {
     qkv_weight = weight_of(key, part.qkv.weight);
     output_weight = weight_of(key, part.output.weight);
-    qkv = product(part.qkv.bias.copy, x, qkv_weight.t());
+    qkv = product(x, qkv_weight.t(), part.qkv.bias.copy);
     std::tie(context, logsumexp) =
         operators::packed_attention(qkv, batch.row_offsets, batch.row_numbers, part.heads, part.causal, draws.p,
                                     draws.seed, draws.layer, draws.site, draws.step, draws.counter);
@@ -236,8 +236,8 @@ struct SummaryAttentionHalf : torch::CustomClassHolder {
     output_weight = weight_of(key, part.output.weight);
     const at::Tensor& bias = part.qkv.bias.copy;
     summary = x.index_select(0, batch.summary_tokens);
-    query = product(bias.narrow(0, 0, hidden), summary, query_weight().t());
-    key_value = product(bias.narrow(0, hidden, 2 * hidden), x, key_value_weight().t());
+    query = product(summary, query_weight().t(), bias.narrow(0, 0, hidden));
+    key_value = product(x, key_value_weight().t(), bias.narrow(0, hidden, 2 * hidden));
     std::tie(context, logsumexp) = operators::summary_attention(
         query, key_value, batch.row_offsets, batch.row_numbers, batch.summary_positions, part.heads, draws.p,
         draws.seed, draws.layer, draws.site, draws.step, draws.counter);
@@ -302,8 +302,8 @@ struct CrossAttentionHalf : torch::CustomClassHolder {
     query_weight = weight_of(key, part.query.weight);
     key_value_weight = weight_of(key, part.key_value.weight);
     output_weight = weight_of(key, part.output.weight);
-    query = product(part.query.bias.copy, x, query_weight.t());
-    key_value = product(part.key_value.bias.copy, encoded, key_value_weight.t());
+    query = product(x, query_weight.t(), part.query.bias.copy);
+    key_value = product(encoded, key_value_weight.t(), part.key_value.bias.copy);
     std::tie(context, logsumexp) =
         summary_only
             ? operators::summary_attention(query, key_value, batch.row_offsets, batch.row_numbers,

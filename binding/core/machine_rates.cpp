@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "core/error.h"
+#include "kernels/onednn.h"
 
 namespace steadytune::machine_rates {
 namespace {
@@ -27,6 +28,8 @@ std::vector<double> time(int64_t repeats, const Body& body) {
 
 std::vector<double> product_seconds(Product product, int64_t m, int64_t k, int64_t n, at::ScalarType dtype,
                                     int64_t repeats) {
+  // A processor that cannot multiply bfloat16 is no faster than in float32.
+  if (dtype == at::kBFloat16 && !kernels::onednn_multiplies_bfloat16()) dtype = at::kFloat;
   if (m < 1 || k < 1 || n < 1) throw Error("ERR_CONFIG", "a product has a side of less than 1");
   const bool left_transposed = product == Product::grad_weight;
   const bool right_transposed = product == Product::forward;

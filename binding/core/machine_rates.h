@@ -11,7 +11,8 @@ namespace steadytune::machine_rates {
 /// One of the three products of a linear layer's training, y = x W^T, dx = dy W and dW = dy^T x, each [m, k] by [k, n].
 enum class Product { forward, grad_input, grad_weight };
 
-/// Seconds of each of `repeats` products after one that does not count, through the same library as the model's.
+/// Seconds of each of `repeats` products after one that does not count, through the same library as the model's. In
+/// float32 where the processor has no products in bfloat16.
 std::vector<double> product_seconds(Product product, int64_t m, int64_t k, int64_t n, at::ScalarType dtype,
                                     int64_t repeats);
 

@@ -2,18 +2,17 @@
 
 #include <ATen/ATen.h>
 
+#include <optional>
+
 /// Matrix products of tokens, through libtorch's libraries. On the CPU those in bfloat16 are made with the spare rows
-/// of kernels/tokens.h where the tensors have them.
+/// of kernels/tokens.h where the tensors have them, and in float32 where oneDNN leaves bfloat16 alone.
 namespace steadytune {
 
-/// x [T, k] times w [k, n]: [T, n] in their dtype.
-at::Tensor product(const at::Tensor& x, const at::Tensor& w);
-
-/// bias [n] + x w.
-at::Tensor product(const at::Tensor& bias, const at::Tensor& x, const at::Tensor& w);
+/// x [T, k] times w [k, n], plus bias [n]: [T, n] in their dtype.
+at::Tensor product(const at::Tensor& x, const at::Tensor& w, const std::optional<at::Tensor>& bias = std::nullopt);
 
 /// sum [T, n] += x w.
-void add_product_(at::Tensor& sum, const at::Tensor& x, const at::Tensor& w);
+void add_product_(const at::Tensor& sum, const at::Tensor& x, const at::Tensor& w);
 
 /// left^T right over all tokens: [m, n] from [T, m] and [T, n].
 at::Tensor product_over_tokens(const at::Tensor& left, const at::Tensor& right);

@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "kernels/onednn.h"
+
 /// Buffers of tokens that matrix products may take with a few spare rows of zeros behind the last token. On the CPU
 /// bfloat16 products run by code that oneDNN compiles for every number of rows that it meets, at about a millisecond
 /// each: as long as a product over 300 tokens takes. Hardly two batches have the same number of tokens, but rounded up
@@ -17,7 +19,7 @@ namespace steadytune::kernels {
 
 /// Rows that a product over `tokens` is made with.
 inline int64_t product_rows(int64_t tokens, const at::TensorOptions& options) {
-  const bool compiled = options.device().is_cpu() && options.dtype() == at::kBFloat16;
+  const bool compiled = options.device().is_cpu() && options.dtype() == at::kBFloat16 && onednn_multiplies_bfloat16();
   if (!compiled) return tokens;
   constexpr int64_t smallest = 16;
   const int64_t step = std::max(smallest, static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(tokens)) / 32));

@@ -372,7 +372,9 @@ const runSchema = {
       enum: ["float32", "bfloat16"],
       default: "float32",
       group: "run",
-      description: "Number format of the matrix products; weights, moments and sums stay float32.",
+      description:
+        "Number format of the matrix products; weights, moments and sums stay float32. On a CPU bfloat16 is faster " +
+        "from AVX-512 on.",
     },
     engine: {
       enum: ["fused", "reference"],

@@ -5,7 +5,7 @@ import type { SessionOptions } from "../native/types.js";
 import type { Versions } from "./result.js";
 
 /** Raised with every change of the code after which a run with the same seeds has other bits. */
-export const numerics = 5;
+export const numerics = 6;
 
 const { version } = createRequire(import.meta.url)("../../package.json") as { version: string };
 
