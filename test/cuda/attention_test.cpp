@@ -64,6 +64,9 @@ TEST("CUDA: attention and its gradients agree with the CPU for rows of any lengt
                                          example.causal, example.p, seed, layer, site, step, {});
       EXPECT_AT_MOST(difference(actual, output), tolerance(dtype));
       EXPECT_AT_MOST(difference(actual_logsumexp, logsumexp), tolerance(at::kFloat));
+      const auto [aligned, aligned_logsumexp] = kernels::packed_attention.cuda(
+          qkv, bounds, numbers(example), example.heads, example.causal, example.p, seed, layer, site, step, {});
+      EXPECT(reference::same_bits(aligned, actual) && reference::same_bits(aligned_logsumexp, actual_logsumexp));
       const at::Tensor grad_qkv =
           kernels::packed_attention_backward.cpu(grad, qkv, output, logsumexp, bounds, numbers(example), example.heads,
                                                  example.causal, example.p, seed, layer, site, step, {});
@@ -80,28 +83,41 @@ TEST("CUDA: the mask on probabilities is the CPU's, bit for bit, forward and bac
   constexpr int64_t length = 100;
   constexpr int64_t heads = 2;
   constexpr int64_t head_size = 128;
-  at::Tensor qkv = at::zeros({length, 3, heads, head_size});
-  qkv.select(1, 2).copy_(at::eye(length, head_size).view({length, 1, head_size}).expand({length, heads, head_size}));
-  qkv = qkv.view({length, -1});
-  const at::Tensor bounds = ints({0, length});
-  const at::Tensor row = ints({1999999999});
-  const auto [expected, logsumexp] =
-      kernels::packed_attention.cpu(qkv, bounds, row, heads, false, 0.5, seed, layer, site, step, {});
-  const at::Tensor counter = at::tensor({step - 1, int64_t{3}, seed - 2}, at::kLong);
-  const auto [actual, unused] =
-      kernels::packed_attention.cuda(qkv, bounds, row, heads, false, 0.5, 2, layer, site, 1, counter);
-  EXPECT(kernels::same_zeros(actual, expected));
-  const int64_t kept = actual.ne(0).sum().item<int64_t>();
-  EXPECT(kept > 9600 && kept < 10400, kept, " of 20000 are kept");
-  // The gradient of a value is the sum of the kept weights of its column where the output's gradient is one.
-  const at::Tensor grad = at::eye(length, head_size).view({length, 1, head_size}).expand({length, heads, head_size});
-  const at::Tensor flat = grad.reshape({length, heads * head_size});
-  const at::Tensor expected_grad = kernels::packed_attention_backward.cpu(
-      flat, qkv, expected, logsumexp, bounds, row, heads, false, 0.5, seed, layer, site, step, {});
-  const at::Tensor actual_grad = kernels::packed_attention_backward.cuda(flat, qkv, expected, logsumexp, bounds, row,
-                                                                         heads, false, 0.5, 2, layer, site, 1, counter);
-  const int64_t values = 2 * heads * head_size;
-  EXPECT(kernels::same_zeros(actual_grad.slice(1, values), expected_grad.slice(1, values)));
+  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+    at::Tensor qkv = at::zeros({length, 3, heads, head_size}, dtype);
+    qkv.select(1, 2).copy_(at::eye(length, head_size).view({length, 1, head_size}).expand({length, heads, head_size}));
+    qkv = qkv.view({length, -1});
+    const at::Tensor bounds = ints({0, length});
+    const at::Tensor row = ints({1999999999});
+    const auto [expected, logsumexp] =
+        kernels::packed_attention.cpu(qkv, bounds, row, heads, false, 0.5, seed, layer, site, step, {});
+    const at::Tensor counter = at::tensor({step - 1, int64_t{3}, seed - 2}, at::kLong);
+    const auto [actual, unused] =
+        kernels::packed_attention.cuda(qkv, bounds, row, heads, false, 0.5, 2, layer, site, 1, counter);
+    EXPECT(kernels::same_zeros(actual, expected));
+    const int64_t kept = actual.ne(0).sum().item<int64_t>();
+    EXPECT(kept > 9600 && kept < 10400, kept, " of 20000 are kept");
+    // The gradient of a value is the sum of the kept weights of its column where the output's gradient is one.
+    const at::Tensor grad =
+        at::eye(length, head_size, dtype).view({length, 1, head_size}).expand({length, heads, head_size});
+    const at::Tensor flat = grad.reshape({length, heads * head_size});
+    const at::Tensor expected_grad = kernels::packed_attention_backward.cpu(
+        flat, qkv, expected, logsumexp, bounds, row, heads, false, 0.5, seed, layer, site, step, {});
+    const at::Tensor actual_grad = kernels::packed_attention_backward.cuda(
+        flat, qkv, expected, logsumexp, bounds, row, heads, false, 0.5, 2, layer, site, 1, counter);
+    const int64_t values = 2 * heads * head_size;
+    EXPECT(kernels::same_zeros(actual_grad.slice(1, values), expected_grad.slice(1, values)));
+  }
+}
+
+TEST("CUDA: outputs are one where all values are: weights that are rounded have no bias") {
+  const Case example{{100}, 2, 64, false, 0.0};
+  at::Tensor qkv = noise({100, 3, 128}, 1);
+  qkv.select(1, 2).fill_(1);
+  const at::Tensor input = qkv.view({100, -1}).to(at::kBFloat16);
+  const auto [output, logsumexp] =
+      kernels::packed_attention.cuda(input, ints({0, 100}), numbers(example), 2, false, 0, seed, layer, site, step, {});
+  EXPECT(reference::same_bits(output, at::ones_like(output)));
 }
 
 TEST("CUDA: filler tokens behind the last row get zeros and change no bit of the others") {
@@ -109,38 +125,42 @@ TEST("CUDA: filler tokens behind the last row get zeros and change no bit of the
   const std::vector<int32_t> offsets = reference::offsets(example.lengths);
   const int64_t tokens = offsets.back();
   const int64_t padded = tokens + 50;
-  const at::Tensor qkv = queries_keys_values(example, padded);
-  const at::Tensor grad = noise({padded, 64}, 2);
-  const auto run = [&](int64_t count) {
-    const at::Tensor input = qkv.slice(0, 0, count).contiguous();
-    const auto [output, logsumexp] = kernels::packed_attention.cuda(
-        input, ints(offsets), numbers(example), example.heads, false, example.p, seed, layer, site, step, {});
-    const at::Tensor grad_qkv = kernels::packed_attention_backward.cuda(
-        grad.slice(0, 0, count).contiguous(), input, output, logsumexp, ints(offsets), numbers(example), example.heads,
-        false, example.p, seed, layer, site, step, {});
-    return std::tuple{output, logsumexp, grad_qkv};
-  };
-  const auto [output, logsumexp, grad_qkv] = run(tokens);
-  const auto [padded_output, padded_logsumexp, padded_grad] = run(padded);
-  EXPECT(reference::same_bits(padded_output.slice(0, 0, tokens), output));
-  EXPECT(reference::same_bits(padded_logsumexp.slice(1, 0, tokens), logsumexp));
-  EXPECT(reference::same_bits(padded_grad.slice(0, 0, tokens), grad_qkv));
-  EXPECT_EQUAL(padded_output.slice(0, tokens).abs().sum().item<float>(), 0.0f);
-  EXPECT_EQUAL(padded_logsumexp.slice(1, tokens).abs().sum().item<float>(), 0.0f);
-  EXPECT_EQUAL(padded_grad.slice(0, tokens).abs().sum().item<float>(), 0.0f);
+  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+    const at::Tensor qkv = queries_keys_values(example, padded).to(dtype);
+    const at::Tensor grad = noise({padded, 64}, 2).to(dtype);
+    const auto run = [&](int64_t count) {
+      const at::Tensor input = qkv.slice(0, 0, count).contiguous();
+      const auto [output, logsumexp] = kernels::packed_attention.cuda(
+          input, ints(offsets), numbers(example), example.heads, false, example.p, seed, layer, site, step, {});
+      const at::Tensor grad_qkv = kernels::packed_attention_backward.cuda(
+          grad.slice(0, 0, count).contiguous(), input, output, logsumexp, ints(offsets), numbers(example),
+          example.heads, false, example.p, seed, layer, site, step, {});
+      return std::tuple{output, logsumexp, grad_qkv};
+    };
+    const auto [output, logsumexp, grad_qkv] = run(tokens);
+    const auto [padded_output, padded_logsumexp, padded_grad] = run(padded);
+    EXPECT(reference::same_bits(padded_output.slice(0, 0, tokens), output));
+    EXPECT(reference::same_bits(padded_logsumexp.slice(1, 0, tokens), logsumexp));
+    EXPECT(reference::same_bits(padded_grad.slice(0, 0, tokens), grad_qkv));
+    EXPECT_EQUAL(padded_output.slice(0, tokens).abs().sum().item<float>(), 0.0f);
+    EXPECT_EQUAL(padded_logsumexp.slice(1, tokens).abs().sum().item<float>(), 0.0f);
+    EXPECT_EQUAL(padded_grad.slice(0, tokens).abs().sum().item<float>(), 0.0f);
+  }
 }
 
 TEST("CUDA: a number that is not finite reaches every query of its row and head, and no other") {
   const Case example{{40, 3}, 2, 32, false, 0.0};
   const std::vector<int32_t> offsets = reference::offsets(example.lengths);
-  at::Tensor qkv = queries_keys_values(example, offsets.back());
-  // The key of token 35 in head 0.
-  qkv.index_put_({at::tensor(35), at::tensor(64 + 7)}, std::numeric_limits<double>::quiet_NaN());
-  const auto [output, logsumexp] =
-      kernels::packed_attention.cuda(qkv, ints(offsets), numbers(example), 2, false, 0, seed, layer, site, step, {});
-  EXPECT(output.slice(0, 0, 40).slice(1, 0, 32).isnan().all().item<bool>());
-  EXPECT(!output.slice(0, 0, 40).slice(1, 32).isnan().any().item<bool>());
-  EXPECT(!output.slice(0, 40).isnan().any().item<bool>());
+  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+    at::Tensor qkv = queries_keys_values(example, offsets.back()).to(dtype);
+    // The key of token 35 in head 0.
+    qkv.index_put_({at::tensor(35), at::tensor(64 + 7)}, std::numeric_limits<double>::quiet_NaN());
+    const auto [output, logsumexp] =
+        kernels::packed_attention.cuda(qkv, ints(offsets), numbers(example), 2, false, 0, seed, layer, site, step, {});
+    EXPECT(output.slice(0, 0, 40).slice(1, 0, 32).isnan().all().item<bool>());
+    EXPECT(!output.slice(0, 0, 40).slice(1, 32).isnan().any().item<bool>());
+    EXPECT(!output.slice(0, 40).isnan().any().item<bool>());
+  }
 }
 
 TEST("CUDA: attention of summary tokens and its gradients agree with the CPU, with the masks of those tokens") {

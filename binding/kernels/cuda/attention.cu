@@ -1,9 +1,12 @@
-#include "kernels/cuda/attention_tiles.h"
+#include <type_traits>
+
+#include "kernels/cuda/attention_bfloat16.h"
+#include "kernels/cuda/attention_float32.h"
 #include "kernels/cuda/kernels.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/shared_memory.h"
 
-// Attention inside each row of a packed batch, all in float32.
+// Attention inside each row of a packed batch: the kernels for float32, and what starts those for either type.
 namespace steadytune::kernels::cuda {
 namespace {
 
@@ -13,10 +16,10 @@ constexpr size_t forward_bytes() {
   return (3 * Layout<depth>::tile + warps * warp_size * warp_queries) * sizeof(float) + threads * sizeof(uint4);
 }
 
-template <int depth, typename Scalar>
+template <int depth>
 __global__ void __launch_bounds__(threads)
-    attention_kernel(const AttentionBatch batch, const DeviceDraw draw, const AttentionTokens<const Scalar> tokens,
-                     Scalar* output, float* logsumexp) {
+    attention_kernel(const AttentionBatch batch, const DeviceDraw draw, const AttentionTokens<const float> tokens,
+                     float* output, float* logsumexp) {
   const Tile tile = find_tile(batch, static_cast<int>(blockIdx.x));
   if (!tile.exists()) {
     return;
@@ -25,7 +28,7 @@ __global__ void __launch_bounds__(threads)
   const int head_size = static_cast<int>(batch.head_size);
   const int64_t hidden = batch.heads * batch.head_size;
   const int query_begin = tile.begin + threadIdx.y * warp_queries;
-  Scalar* target = output + (tile.first + query_begin) * hidden + head * head_size;
+  float* target = output + (tile.first + query_begin) * hidden + head * head_size;
   float* denominators = logsumexp + head * batch.tokens + tile.first + query_begin;
   float sums[warp_queries][Layout<depth>::columns_of_lane] = {};
   if (tile.filler) {
@@ -45,7 +48,7 @@ __global__ void __launch_bounds__(threads)
   float* probabilities = value + Layout<depth>::tile + threadIdx.y * warp_size * warp_queries;
   auto* bits = reinterpret_cast<uint4*>(value + Layout<depth>::tile + warps * warp_size * warp_queries);
   const TileDropout dropout(draw, tile.row, head, bits);
-  const Scalar* key_source = tokens.key_value + head * head_size;
+  const float* key_source = tokens.key_value + head * head_size;
   load_tile<depth>(tokens.query + head * head_size, tokens.query_stride, head_size, tile, scale_of(batch), query);
 
   float largest[warp_queries];
@@ -125,11 +128,11 @@ constexpr size_t backward_queries_bytes() {
 /// The gradient of the queries, and for each query mean = sum(P mask dP): the gradients of its scores are
 /// P (mask dP - mean). The sum is taken from the probabilities rather than from output . grad_output, as on the CPU:
 /// then the gradients of its scores sum to zero even where the output was rounded to bfloat16.
-template <int depth, typename Scalar>
+template <int depth>
 __global__ void __launch_bounds__(threads)
-    attention_backward_queries_kernel(const AttentionBatch batch, const DeviceDraw draw, const Scalar* grad_output,
-                                      const AttentionTokens<const Scalar> tokens, const float* logsumexp, float* means,
-                                      const AttentionTokens<Scalar> target) {
+    attention_backward_queries_kernel(const AttentionBatch batch, const DeviceDraw draw, const float* grad_output,
+                                      const AttentionTokens<const float> tokens, const float* logsumexp, float* means,
+                                      const AttentionTokens<float> target) {
   const Tile tile = find_tile(batch, static_cast<int>(blockIdx.x));
   if (!tile.exists()) {
     return;
@@ -138,12 +141,12 @@ __global__ void __launch_bounds__(threads)
   const int head_size = static_cast<int>(batch.head_size);
   const int64_t hidden = batch.heads * batch.head_size;
   const int query_begin = tile.begin + threadIdx.y * warp_queries;
-  Scalar* grad_query = target.query + (tile.first + query_begin) * target.query_stride + head * head_size;
+  float* grad_query = target.query + (tile.first + query_begin) * target.query_stride + head * head_size;
   float grads[warp_queries][Layout<depth>::columns_of_lane] = {};
   if (tile.filler) {
     for (int i = 0; i < warp_queries && query_begin + i < tile.length; ++i) {
       store_token<depth>(grads[i], 0.0f, head_size, grad_query + i * target.query_stride);
-      Scalar* grad_key = target.key_value + (tile.first + query_begin + i) * target.key_value_stride + head * head_size;
+      float* grad_key = target.key_value + (tile.first + query_begin + i) * target.key_value_stride + head * head_size;
       store_token<depth>(grads[i], 0.0f, head_size, grad_key);
       store_token<depth>(grads[i], 0.0f, head_size, grad_key + hidden);
     }
@@ -157,7 +160,7 @@ __global__ void __launch_bounds__(threads)
   float* grad_scores = value + Layout<depth>::tile + threadIdx.y * warp_size * warp_queries;
   auto* bits = reinterpret_cast<uint4*>(value + Layout<depth>::tile + warps * warp_size * warp_queries);
   const TileDropout dropout(draw, tile.row, head, bits);
-  const Scalar* key_source = tokens.key_value + head * head_size;
+  const float* key_source = tokens.key_value + head * head_size;
   const float* denominators = logsumexp + head * batch.tokens + tile.first;
   const float scale = scale_of(batch);
   load_tile<depth>(tokens.query + head * head_size, tokens.query_stride, head_size, tile, scale, query);
@@ -216,11 +219,11 @@ constexpr size_t backward_keys_bytes() {
 }
 
 /// The gradients of keys and values: a tile of keys meets all queries that see it, in order.
-template <int depth, typename Scalar>
+template <int depth>
 __global__ void __launch_bounds__(threads)
-    attention_backward_keys_kernel(const AttentionBatch batch, const DeviceDraw draw, const Scalar* grad_output,
-                                   const AttentionTokens<const Scalar> tokens, const float* logsumexp,
-                                   const float* means, const AttentionTokens<Scalar> target) {
+    attention_backward_keys_kernel(const AttentionBatch batch, const DeviceDraw draw, const float* grad_output,
+                                   const AttentionTokens<const float> tokens, const float* logsumexp,
+                                   const float* means, const AttentionTokens<float> target) {
   constexpr int score_stride = Layout<depth>::score_stride;
   const Tile tile = find_tile(batch, static_cast<int>(blockIdx.x));
   if (!tile.exists() || tile.filler) {
@@ -238,7 +241,7 @@ __global__ void __launch_bounds__(threads)
   float* grad_scores = masked + tile_size * score_stride;
   auto* bits = reinterpret_cast<uint4*>(grad_scores + tile_size * score_stride);
   const TileDropout dropout(draw, tile.row, head, bits);
-  const Scalar* key_source = tokens.key_value + head * head_size;
+  const float* key_source = tokens.key_value + head * head_size;
   const int64_t tokens_begin = head * batch.tokens + tile.first;
   const float scale = scale_of(batch);
   load_tile<depth>(key_source, tokens.key_value_stride, head_size, tile, 1.0f, key);
@@ -272,35 +275,35 @@ __global__ void __launch_bounds__(threads)
     }
   }
   const int key_begin = tile.begin + threadIdx.y * warp_queries;
-  Scalar* of_keys = target.key_value + (tile.first + key_begin) * target.key_value_stride + head * head_size;
+  float* of_keys = target.key_value + (tile.first + key_begin) * target.key_value_stride + head * head_size;
   for (int i = 0; i < warp_queries && key_begin + i < tile.length; ++i) {
     store_token<depth>(grad_key[i], 1.0f, head_size, of_keys + i * target.key_value_stride);
     store_token<depth>(grad_value[i], 1.0f, head_size, of_keys + i * target.key_value_stride + hidden);
   }
 }
 
-template <int depth, typename Scalar>
+template <int depth>
 cudaError_t forward(cudaStream_t stream, const AttentionBatch& batch, const DeviceDraw& draw,
-                    const AttentionTokens<const Scalar>& tokens, Scalar* output, float* logsumexp) {
+                    const AttentionTokens<const float>& tokens, float* output, float* logsumexp) {
   const dim3 blocks(most_tiles(batch.tokens, batch.rows), static_cast<unsigned>(batch.heads));
-  return launch(stream, attention_kernel<depth, Scalar>, blocks, dim3(warp_size, warps), forward_bytes<depth>(), batch,
-                draw, tokens, output, logsumexp);
+  return launch(stream, attention_kernel<depth>, blocks, dim3(warp_size, warps), forward_bytes<depth>(), batch, draw,
+                tokens, output, logsumexp);
 }
 
-template <int depth, typename Scalar>
-cudaError_t backward(cudaStream_t stream, const AttentionBatch& batch, const DeviceDraw& draw,
-                     const Scalar* grad_output, const AttentionTokens<const Scalar>& tokens, const float* logsumexp,
-                     float* means, const AttentionTokens<Scalar>& grads) {
+template <int depth>
+cudaError_t backward(cudaStream_t stream, const AttentionBatch& batch, const DeviceDraw& draw, const float* grad_output,
+                     const AttentionTokens<const float>& tokens, const float* logsumexp, float* means,
+                     const AttentionTokens<float>& grads) {
   const dim3 blocks(most_tiles(batch.tokens, batch.rows), static_cast<unsigned>(batch.heads));
   const dim3 block(warp_size, warps);
   const cudaError_t error =
-      launch(stream, attention_backward_queries_kernel<depth, Scalar>, blocks, block, backward_queries_bytes<depth>(),
-             batch, draw, grad_output, tokens, logsumexp, means, grads);
+      launch(stream, attention_backward_queries_kernel<depth>, blocks, block, backward_queries_bytes<depth>(), batch,
+             draw, grad_output, tokens, logsumexp, means, grads);
   if (error != cudaSuccess) {
     return error;
   }
-  return launch(stream, attention_backward_keys_kernel<depth, Scalar>, blocks, block, backward_keys_bytes<depth>(),
-                batch, draw, grad_output, tokens, logsumexp, static_cast<const float*>(means), grads);
+  return launch(stream, attention_backward_keys_kernel<depth>, blocks, block, backward_keys_bytes<depth>(), batch, draw,
+                grad_output, tokens, logsumexp, static_cast<const float*>(means), grads);
 }
 
 }  // namespace
@@ -308,17 +311,25 @@ cudaError_t backward(cudaStream_t stream, const AttentionBatch& batch, const Dev
 template <typename Scalar>
 cudaError_t attention(cudaStream_t stream, const AttentionBatch& batch, const DeviceDraw& draw,
                       const AttentionTokens<const Scalar>& tokens, Scalar* output, float* logsumexp) {
-  return batch.head_size <= 64 ? forward<64>(stream, batch, draw, tokens, output, logsumexp)
-                               : forward<most_head_size>(stream, batch, draw, tokens, output, logsumexp);
+  if constexpr (std::is_same_v<Scalar, c10::BFloat16>) {
+    return attention_bfloat16(stream, batch, draw, tokens, output, logsumexp);
+  } else {
+    return batch.head_size <= 64 ? forward<64>(stream, batch, draw, tokens, output, logsumexp)
+                                 : forward<most_head_size>(stream, batch, draw, tokens, output, logsumexp);
+  }
 }
 
 template <typename Scalar>
 cudaError_t attention_backward(cudaStream_t stream, const AttentionBatch& batch, const DeviceDraw& draw,
                                const Scalar* grad_output, const AttentionTokens<const Scalar>& tokens,
                                const float* logsumexp, float* means, const AttentionTokens<Scalar>& grads) {
-  return batch.head_size <= 64
-             ? backward<64>(stream, batch, draw, grad_output, tokens, logsumexp, means, grads)
-             : backward<most_head_size>(stream, batch, draw, grad_output, tokens, logsumexp, means, grads);
+  if constexpr (std::is_same_v<Scalar, c10::BFloat16>) {
+    return attention_backward_bfloat16(stream, batch, draw, grad_output, tokens, logsumexp, means, grads);
+  } else {
+    return batch.head_size <= 64
+               ? backward<64>(stream, batch, draw, grad_output, tokens, logsumexp, means, grads)
+               : backward<most_head_size>(stream, batch, draw, grad_output, tokens, logsumexp, means, grads);
+  }
 }
 
 template cudaError_t attention(cudaStream_t, const AttentionBatch&, const DeviceDraw&,

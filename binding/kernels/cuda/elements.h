@@ -66,6 +66,33 @@ __device__ __forceinline__ void store_whole(c10::BFloat16* to, const Group& grou
   *reinterpret_cast<uint4*>(to) = make_uint4(words[0], words[1], words[2], words[3]);
 }
 
+/// The first `count` elements of a group as they are stored, zeros behind them.
+__device__ __forceinline__ uint4 load_stored(const c10::BFloat16* from, int64_t count) {
+  if (count >= group_size && is_aligned(from)) {
+    return *reinterpret_cast<const uint4*>(from);
+  }
+  uint32_t words[4] = {};
+  for (int i = 0; i < group_size; ++i) {
+    if (i < count) {
+      words[i / 2] |= static_cast<uint32_t>(from[i].x) << (16 * (i % 2));
+    }
+  }
+  return make_uint4(words[0], words[1], words[2], words[3]);
+}
+
+__device__ __forceinline__ void store_stored(c10::BFloat16* to, int64_t count, const uint4& bits) {
+  if (count >= group_size && is_aligned(to)) {
+    *reinterpret_cast<uint4*>(to) = bits;
+    return;
+  }
+  const uint32_t words[4] = {bits.x, bits.y, bits.z, bits.w};
+  for (int i = 0; i < group_size; ++i) {
+    if (i < count) {
+      to[i].x = static_cast<uint16_t>(words[i / 2] >> (16 * (i % 2)));
+    }
+  }
+}
+
 /// The first `count` elements of a group, zeros behind them.
 template <typename Scalar>
 __device__ __forceinline__ Group load_group(const Scalar* from, int64_t count) {

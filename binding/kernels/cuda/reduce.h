@@ -8,17 +8,18 @@ namespace steadytune::kernels::cuda {
 inline constexpr int warp_size = 32;
 inline constexpr unsigned whole_warp = 0xFFFFFFFFu;
 
-/// Of all lanes, in every lane.
-template <typename Value>
+/// Of all lanes, in every lane; or of each `lanes` neighbours.
+template <int lanes = warp_size, typename Value>
 __device__ __forceinline__ Value warp_sum(Value value) {
-  for (int distance = warp_size / 2; distance > 0; distance /= 2) {
+  for (int distance = lanes / 2; distance > 0; distance /= 2) {
     value += __shfl_xor_sync(whole_warp, value, distance);
   }
   return value;
 }
 
+template <int lanes = warp_size>
 __device__ __forceinline__ float warp_max(float value) {
-  for (int distance = warp_size / 2; distance > 0; distance /= 2) {
+  for (int distance = lanes / 2; distance > 0; distance /= 2) {
     value = fmaxf(value, __shfl_xor_sync(whole_warp, value, distance));
   }
   return value;

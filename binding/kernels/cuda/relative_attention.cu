@@ -1,4 +1,4 @@
-#include "kernels/cuda/attention_tiles.h"
+#include "kernels/cuda/attention_float32.h"
 #include "kernels/cuda/kernels.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/shared_memory.h"

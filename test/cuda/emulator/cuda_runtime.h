@@ -74,6 +74,13 @@ void exchange(const void* mine, void* taken, size_t bytes, int source);
 int lane();
 /// The bits of all lanes' votes.
 unsigned vote(bool mine);
+/// The instruction mma.sync.m16n8k16 for bfloat16: a lane's words of both factors and its elements of the sum.
+void multiply_matrices(float (&sum)[4], const uint32_t (&left)[4], uint32_t right0, uint32_t right1);
+/// The instruction ldmatrix.x4 for elements of 16 bits, or its form .trans: the lane's row, 16 bytes, and its words.
+void load_matrices(const void* row, bool transposed, uint32_t (&words)[4]);
+/// The instruction cp.async of 16 bytes, or of zeros in their place. Nothing arrives before the thread waits for it.
+void copy_async(const void* from, bool exists, void* to);
+void wait_for_copies();
 
 }  // namespace emulator
 
