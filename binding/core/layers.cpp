@@ -3,6 +3,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "core/operators.h"
+#include "core/product.h"
 
 namespace steadytune {
 namespace {
@@ -45,7 +46,10 @@ at::Tensor weight_of(const Pass& pass, const Leaf& leaf, at::ScalarType dtype) {
 
 at::Tensor Linear::operator()(const Pass& pass, const at::Tensor& x) const {
   const auto dtype = x.scalar_type();
-  return at::linear(x, weight_of(pass, weight, dtype), bias.value.to(dtype));
+  const at::Tensor w = weight_of(pass, weight, dtype);
+  const at::Tensor b = bias.value.to(dtype);
+  if (multiplied_as_they_are(x)) return at::linear(x, w, b);
+  return at::linear(x.to(at::kFloat), w.to(at::kFloat), b.to(at::kFloat)).to(dtype);
 }
 
 at::Tensor Norm::operator()(const at::Tensor& x) const {

@@ -27,11 +27,6 @@ at::Tensor with_rows(const at::Tensor& x, int64_t rows) {
   return rows == x.size(0) ? x : x.as_strided({rows, x.size(1)}, {x.size(1), 1});
 }
 
-/// Whether libtorch's library multiplies matrices of these as they are.
-bool multiplied_as_they_are(const at::Tensor& factor) {
-  return factor.scalar_type() != at::kBFloat16 || factor.is_cuda() || kernels::onednn_multiplies_bfloat16();
-}
-
 /// target = left right + bias, or with `add` target += left right. The target is float32 or in the factors' dtype.
 void multiply(const at::Tensor& target, const at::Tensor& left, const at::Tensor& right,
               const std::optional<at::Tensor>& bias, bool add) {
@@ -53,6 +48,10 @@ void multiply(const at::Tensor& target, const at::Tensor& left, const at::Tensor
 }
 
 }  // namespace
+
+bool multiplied_as_they_are(const at::Tensor& factor) {
+  return factor.scalar_type() != at::kBFloat16 || factor.is_cuda() || kernels::onednn_multiplies_bfloat16();
+}
 
 at::Tensor product(const at::Tensor& x, const at::Tensor& w, const std::optional<at::Tensor>& bias) {
   const at::Tensor y = kernels::empty_tokens(x.size(0), w.size(1), x.options());

@@ -8,6 +8,9 @@
 /// of kernels/tokens.h where the tensors have them, and in float32 where oneDNN leaves bfloat16 alone.
 namespace steadytune {
 
+/// Whether libtorch has a library that multiplies matrices of this dtype there. Where not, plain loops stand in.
+bool multiplied_as_they_are(const at::Tensor& factor);
+
 /// x [T, k] times w [k, n], plus bias [n]: [T, n] in their dtype.
 at::Tensor product(const at::Tensor& x, const at::Tensor& w, const std::optional<at::Tensor>& bias = std::nullopt);
 

@@ -87,13 +87,16 @@ async function profiled(workload, before, last, run) {
 
 /** "mm [T, 384] x [384, 1152]": both sides of a product, of others the first tensor. */
 function described({ name, shapes }, tokens) {
-  const ofTokens = new Set([tokens, productRows(tokens)]);
-  const side = (sizes) => `[${sizes.map((size) => (ofTokens.has(size) ? "T" : size)).join(", ")}]`;
   const short = name.replace("aten::", "").replace("steadytune::", "st::");
   // Before the sides of a product stands what they are added to, and behind them where the result goes.
   const begin = { mm: 0, addmm: 1, addmm_: 1 }[short];
   const sides = begin === undefined ? shapes.slice(0, 1) : shapes.slice(begin, begin + 2);
-  return [short, sides.map(side).join(" x ")].join(" ").trim();
+  const axes = sides.length === 2 ? [...sides[0], sides[1][1]] : sides.flat();
+  // One of them is that of the tokens; others may be as long by chance.
+  const ofTokens = axes.findIndex((size) => size === tokens || size === productRows(tokens));
+  const names = axes.map((size, axis) => (axis === ofTokens ? "T" : size));
+  const written = sides.length === 2 ? [names.slice(0, 2), names.slice(1)] : sides.map(() => names);
+  return [short, written.map((side) => `[${side.join(", ")}]`).join(" x ")].join(" ").trim();
 }
 
 /** Rows that bfloat16 products over this many tokens are made with: product_rows of binding/kernels/tokens.h. */
